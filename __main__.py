@@ -1,0 +1,5 @@
+"""`python -m filmwright`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,246 @@
+"""Puppets: paper silhouettes with outlines, walk cycles and blinking eyes.
+
+Local units: a puppet is about 1 high, stands at (0, 0), y points up, and is drawn facing right (x is mirrored for
+the left). Legend: `F` frames, `S` rows, `T` columns of the window that holds the puppet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..storyboard.caption import Appearance
+from .shapes import Colour, box, capsule, circle, coverage, ellipse, paint, triangle
+
+PALETTE: dict[str, Colour] = {
+    "red": (0.86, 0.14, 0.14),
+    "orange": (0.98, 0.52, 0.08),
+    "yellow": (0.98, 0.86, 0.14),
+    "green": (0.16, 0.66, 0.20),
+    "cyan": (0.18, 0.80, 0.84),
+    "blue": (0.16, 0.30, 0.90),
+    "purple": (0.54, 0.20, 0.76),
+    "pink": (0.98, 0.52, 0.76),
+}
+INK: Colour = (0.10, 0.08, 0.10)
+WHITE: Colour = (0.98, 0.98, 0.96)
+SKIN: Colour = (0.94, 0.76, 0.60)
+OUTLINE = 0.030
+
+WINDOW_HALF_WIDTH = 0.74
+WINDOW_BOTTOM, WINDOW_TOP = -0.08, 1.62
+"""The local window that holds every puppet in every pose (jumps reach up to 0.35)."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What a puppet does at each frame, in local units: tensors of shape [F]."""
+
+    lift: Tensor
+    swing: Tensor
+    mouth: Tensor
+    eyes: Tensor
+    lean: Tensor
+    squash: Tensor
+
+
+def motion(action: str, seconds: Tensor) -> Motion:
+    """The cycle of an action at `seconds` [F] since the shot began."""
+    zero = torch.zeros_like(seconds)
+    blink = ((seconds * 0.37 + 0.2) % 1.0 > 0.05).float()
+    breath = 0.012 * torch.sin(2 * math.pi * 0.5 * seconds)
+    stand = Motion(zero, zero, zero, blink, zero, breath)
+    turn = 2 * math.pi * seconds
+    match action:
+        case "walks":
+            return Motion(0.03 * torch.sin(turn * 2.6).abs(), torch.sin(turn * 1.3), zero, blink, zero + 0.04, zero)
+        case "runs":
+            return Motion(0.09 * torch.sin(turn * 4.0).abs(), 1.5 * torch.sin(turn * 2.0), zero, blink, zero + 0.22, zero)
+        case "jumps":
+            arc = torch.sin(turn * 0.66).clamp(min=0.0)
+            return Motion(0.35 * arc, 0.6 * arc, zero, blink, zero, 0.06 * arc - 0.03)
+        case "talks":
+            return Motion(zero, zero, torch.sin(turn * 2.2).clamp(min=0.0), blink, 0.05 * torch.sin(turn * 0.6), breath)
+        case "sleeps":
+            return Motion(zero, zero, zero, zero, zero, -0.38 + 0.03 * torch.sin(turn * 0.4))
+        case _:
+            return stand
+
+
+class Sheet:
+    """The paper that one puppet is cut from: RGBA in its window, for all frames of a shot at once."""
+
+    def __init__(self, x: Tensor, y: Tensor, pixel: float) -> None:
+        self.x, self.y, self.pixel = x, y, pixel
+        self.rgb = torch.zeros(*x.shape[:-2], 3, *x.shape[-2:], dtype=x.dtype, device=x.device)
+        self.alpha = torch.zeros_like(x)
+
+    def piece(self, distance: Tensor, colour: Colour | Tensor, outline: float = OUTLINE) -> None:
+        """Glues on a piece with a dark rim."""
+        rim = coverage(distance - outline, self.pixel)
+        if outline:
+            paint(self.rgb, rim, INK)
+        paint(self.rgb, coverage(distance, self.pixel), colour)
+        self.alpha = torch.maximum(self.alpha, rim)
+
+
+def _cloth(x: Tensor, y: Tensor, look: Appearance) -> Tensor:
+    """The body's colour [F, 3, S, T]: the hue, with a lighter pattern on it."""
+    hue = torch.tensor(PALETTE[look.hue], device=x.device)[:, None, None]
+    light = hue * 0.25 + 0.75
+    match look.pattern:
+        case "striped":
+            mark = (torch.sin(y * 2 * math.pi * 5.0) > 0.25).to(x.dtype)
+        case "dotted":
+            u, v = (x * 5.0) % 1.0 - 0.5, (y * 5.0) % 1.0 - 0.5
+            mark = (torch.hypot(u, v) < 0.27).to(x.dtype)
+        case _:
+            return hue.expand(*x.shape[:-2], 3, *x.shape[-2:])
+    return torch.lerp(
+        hue.expand(*x.shape[:-2], 3, *x.shape[-2:]), light.expand(*x.shape[:-2], 3, *x.shape[-2:]), mark.unsqueeze(-3)
+    )
+
+
+def _eye(sheet: Sheet, x: float, y: float, radius: float, open_: Tensor) -> None:
+    sheet.piece(ellipse(sheet.x, sheet.y, x, y, radius, radius * 1.1), WHITE, 0.012)
+    paint(sheet.rgb, coverage(circle(sheet.x, sheet.y, x + radius * 0.3, y, radius * 0.55), sheet.pixel), INK)
+    lid = coverage(ellipse(sheet.x, sheet.y, x, y, radius, radius * 1.1), sheet.pixel) * (1.0 - open_)
+    paint(sheet.rgb, lid, (0.35, 0.28, 0.30))
+
+
+def _legs(sheet: Sheet, swing: Tensor, at: tuple[float, ...], top: float, radius: float, colour: Colour | Tensor) -> None:
+    for index, x in enumerate(at):
+        step = swing * (0.13 if index % 2 else -0.13)
+        sheet.piece(capsule(sheet.x, sheet.y, x, top, x + step, 0.04, radius), colour)
+
+
+def _mouth(sheet: Sheet, x: float, y: float, open_: Tensor) -> None:
+    sheet.piece(ellipse(sheet.x, sheet.y, x, y, 0.055, 0.045) + 0.05 * (1 - open_), (0.55, 0.08, 0.10), 0.0)
+
+
+def _person(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    _legs(sheet, m.swing, (-0.09, 0.09), 0.32, 0.055, (0.25, 0.22, 0.30))
+    sheet.piece(capsule(x, y, -0.10, 0.58, -0.24 - 0.1 * m.swing, 0.36 + 0.0 * m.swing, 0.05), cloth)
+    sheet.piece(triangle(x, y, 0.0, 0.20, 0.30, 0.72) - 0.03, cloth)
+    sheet.piece(capsule(x, y, 0.08, 0.58, 0.26 + 0.1 * m.swing, 0.36 + 0.14 * m.mouth, 0.05), cloth)
+    sheet.piece(circle(x, y, 0.0, 0.84, 0.185), SKIN)
+    sheet.piece(torch.maximum(circle(x, y, 0.0, 0.86, 0.195), 0.90 - y), (0.30, 0.18, 0.10), 0.0)
+    _eye(sheet, 0.075, 0.835, 0.045, m.eyes)
+    _mouth(sheet, 0.09, 0.745, m.mouth)
+    return 0.0, 0.99, 0.64
+
+
+def _rabbit(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    sheet.piece(circle(x, y, -0.26, 0.22, 0.09), WHITE)
+    _legs(sheet, m.swing, (-0.12, 0.12), 0.16, 0.075, cloth)
+    sheet.piece(ellipse(x, y, 0.0, 0.30, 0.25, 0.26), cloth)
+    sheet.piece(capsule(x, y, -0.05, 0.72, -0.13 - 0.03 * m.swing, 1.06 + 0.0 * m.swing, 0.065), cloth)
+    sheet.piece(capsule(x, y, 0.07, 0.72, 0.10 - 0.03 * m.swing, 1.08 + 0.0 * m.swing, 0.065), cloth)
+    sheet.piece(circle(x, y, 0.04, 0.60, 0.195), cloth)
+    _eye(sheet, 0.12, 0.645, 0.05, m.eyes)
+    sheet.piece(circle(x, y, 0.225, 0.58, 0.03), (0.95, 0.5, 0.6), 0.0)
+    _mouth(sheet, 0.15, 0.515, m.mouth)
+    return 0.02, 0.76, 0.43
+
+
+def _bear(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    _legs(sheet, m.swing, (-0.20, 0.20), 0.22, 0.12, cloth)
+    sheet.piece(ellipse(x, y, 0.0, 0.42, 0.40, 0.34), cloth)
+    sheet.piece(ellipse(x, y, 0.04, 0.36, 0.20, 0.20), (0.96, 0.90, 0.78), 0.0)
+    sheet.piece(circle(x, y, -0.16, 1.00, 0.085), cloth)
+    sheet.piece(circle(x, y, 0.22, 1.00, 0.085), cloth)
+    sheet.piece(circle(x, y, 0.03, 0.83, 0.245), cloth)
+    sheet.piece(ellipse(x, y, 0.17, 0.76, 0.13, 0.10), (0.96, 0.90, 0.78), 0.015)
+    sheet.piece(circle(x, y, 0.25, 0.80, 0.04), INK, 0.0)
+    _eye(sheet, 0.10, 0.90, 0.05, m.eyes)
+    _mouth(sheet, 0.17, 0.705, m.mouth)
+    return 0.03, 1.04, 0.60
+
+
+def _bird(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    beak = (0.98, 0.70, 0.10)
+    _legs(sheet, m.swing, (-0.05, 0.08), 0.26, 0.028, beak)
+    sheet.piece(capsule(x, y, -0.22, 0.46, -0.50, 0.66, 0.06), cloth)
+    sheet.piece(ellipse(x, y, -0.02, 0.45, 0.30, 0.23), cloth)
+    sheet.piece(circle(x, y, 0.17, 0.72, 0.17), cloth)
+    gape = 0.05 * m.mouth
+    sheet.piece(capsule(x, y, 0.31, 0.72 + gape, 0.50, 0.70 + 1.6 * gape, 0.035), beak)
+    sheet.piece(capsule(x, y, 0.31, 0.70 - gape, 0.46, 0.68 - 1.6 * gape, 0.025), beak)
+    flap = 0.22 * m.swing
+    sheet.piece(capsule(x, y, 0.02, 0.50, -0.24, 0.42 + flap, 0.10), cloth * 0.75)
+    _eye(sheet, 0.22, 0.76, 0.05, m.eyes)
+    return 0.16, 0.87, 0.58
+
+
+def _fox(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    sway = 0.05 * m.swing
+    sheet.piece(capsule(x, y, -0.26, 0.36, -0.50, 0.58 + sway, 0.095), cloth)
+    sheet.piece(circle(x, y, -0.51, 0.60 + sway, 0.075), WHITE, 0.0)
+    _legs(sheet, m.swing, (-0.24, -0.14, 0.12, 0.22), 0.24, 0.045, cloth)
+    sheet.piece(capsule(x, y, -0.22, 0.36, 0.16, 0.38, 0.145), cloth)
+    sheet.piece(triangle(x, y, 0.13, 0.72, 0.085, 0.26), cloth)
+    sheet.piece(triangle(x, y, 0.30, 0.72, 0.085, 0.26), cloth)
+    sheet.piece(circle(x, y, 0.21, 0.64, 0.165), cloth)
+    sheet.piece(capsule(x, y, 0.30, 0.60, 0.48, 0.56, 0.05), WHITE)
+    sheet.piece(circle(x, y, 0.53, 0.57, 0.035), INK, 0.0)
+    _eye(sheet, 0.24, 0.69, 0.045, m.eyes)
+    _mouth(sheet, 0.38, 0.53, m.mouth)
+    return 0.21, 0.79, 0.47
+
+
+def _turtle(sheet: Sheet, cloth: Tensor, m: Motion) -> tuple[float, float, float]:
+    x, y = sheet.x, sheet.y
+    body = (0.62, 0.72, 0.42)
+    _legs(sheet, m.swing, (-0.26, 0.18), 0.16, 0.075, body)
+    sheet.piece(capsule(x, y, 0.26, 0.24, 0.43, 0.42, 0.065), body)
+    sheet.piece(circle(x, y, 0.45, 0.47, 0.115), body)
+    dome = torch.maximum(ellipse(x, y, -0.06, 0.16, 0.40, 0.46), 0.15 - y)
+    sheet.piece(dome, cloth)
+    sheet.piece(capsule(x, y, -0.44, 0.16, 0.32, 0.16, 0.035), (0.93, 0.88, 0.70))
+    _eye(sheet, 0.48, 0.50, 0.04, m.eyes)
+    _mouth(sheet, 0.51, 0.42, m.mouth)
+    return 0.45, 0.58, 0.33
+
+
+_KINDS: dict[str, Callable[[Sheet, Tensor, Motion], tuple[float, float, float]]] = {
+    "person": _person,
+    "rabbit": _rabbit,
+    "bear": _bear,
+    "bird": _bird,
+    "fox": _fox,
+    "turtle": _turtle,
+}
+
+HEAD_HEIGHT = {"person": 0.82, "rabbit": 0.62, "bear": 0.83, "bird": 0.68, "fox": 0.62, "turtle": 0.42}
+"""Where a close shot looks, in local units."""
+
+
+def draw_puppet(kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
+    """Cuts one puppet out.
+
+    Args:
+        x, y: local coordinates [F, S, T]; `pixel`: a pixel's size in local units.
+
+    Returns:
+        Colours [F, 3, S, T] and opacity [F, S, T], both in 0 … 1.
+    """
+    column = Motion(*(value[:, None, None] for value in vars(moves).values()))
+    upright = (y - column.lift) / (1.0 + column.squash)
+    sheet = Sheet(x - column.lean * upright * 0.5, upright, pixel)
+    head_x, head_top, neck = _KINDS[kind](sheet, _cloth(sheet.x, sheet.y, look), column)
+    if look.accessory == "scarf":
+        sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.15, neck, head_x + 0.13, neck, 0.05), (0.97, 0.97, 0.90))
+        sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.10, neck, head_x - 0.15, neck - 0.16, 0.04), (0.97, 0.97, 0.90))
+    elif look.accessory == "hat":
+        sheet.piece(box(sheet.x, sheet.y, head_x, head_top + 0.12, 0.12, 0.13), (0.16, 0.14, 0.18))
+        sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.19, head_top, head_x + 0.19, head_top, 0.03), (0.16, 0.14, 0.18))
+    return sheet.rgb, sheet.alpha

@@ -1,0 +1,124 @@
+"""The theatre as a generator: it draws the true picture behind the same protocol as the model. The test oracle.
+
+Its latents are not a picture but the numbers of the latent frames since the shot began, so that chunks can be saved,
+fed and rewound like a model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..storyboard.caption import Appearance, Role, Staging, caption, parse_caption
+from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.script import Continuity, Entity
+from ..storyboard.stage import Chunk, Frames, Latents, Measures, Profile
+from ..storyboard.staging import appearance_of, puppet_kind
+from .stage import Drawing, Scene, layout_seed
+
+PROFILE = Profile(
+    name="theatre", fps=16, width=832, height=480, enlarge=1, chunk_latents=3, frames_per_latent=4, fresh_frames=4,
+    cut_stream="restart", prompt_style="caption", max_references=0, memory="script", weights="none (drawn)", licence="Apache-2.0",
+)  # fmt: skip
+
+
+def to_frames(drawing: Drawing) -> Frames:
+    """[F, H, W, 3] uint8."""
+    pixels = drawing.frames.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+    frames: Frames = pixels.contiguous().numpy()
+    return frames
+
+
+class TheatreRollout:
+    """See `storyboard.stage.Rollout`. It remembers how each kind looked when a caption does not say it."""
+
+    def __init__(self, profile: Profile, seed: int) -> None:
+        self._profile, self._seed = profile, seed
+        self._looks: dict[str, Appearance] = {}
+        self._chunks = 0
+        self._began_at = 0
+        self._draws: dict[int, int] = {}
+        self._scene: Scene | None = None
+
+    def begin_shot(
+        self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new"
+    ) -> None:
+        elapsed = self._began_at + self._chunks if continuity == "extend" else 0
+        self._began_at, self._chunks, self._draws = elapsed, 0, {}
+        self._scene = self._stage(prompt)
+
+    def reprompt(self, prompt: str) -> None:
+        self._scene = self._stage(prompt)
+
+    def step(self) -> Chunk:
+        length = self._profile.chunk_latents
+        first = (self._began_at + self._chunks) * length
+        return self.feed(np.arange(first, first + length, dtype=np.float32).reshape(1, length, 1, 1))
+
+    def rewind(self, chunks: int) -> None:
+        if not 1 <= chunks <= self._chunks:
+            raise FilmwrightError(f"cannot rewind {chunks} chunks: the shot has {self._chunks} so far")
+        for chunk in range(self._chunks - chunks, self._chunks):
+            self._draws[chunk] = self._draws.get(chunk, 0) + 1
+        self._chunks -= chunks
+
+    def feed(self, latents: Latents) -> Chunk:
+        if self._scene is None:
+            raise FilmwrightError("no shot has begun: call begin_shot first")
+        if latents.shape != (1, self._profile.chunk_latents, 1, 1):
+            raise FilmwrightError(f"latents of shape {latents.shape} are not the theatre's: these chunks are another generator's")
+        per = self._profile.frames_per_latent
+        frames = torch.arange(int(latents[0, 0, 0, 0]) * per, (int(latents[0, -1, 0, 0]) + 1) * per)
+        drawn = to_frames(self._scene.draw(frames / self._profile.fps))
+        chunk = Chunk(self._chunks, self._draws.get(self._chunks, 0), latents, drawn)
+        self._chunks += 1
+        return chunk
+
+    def _stage(self, prompt: str) -> Scene:
+        staging = parse_caption(prompt)
+        self._looks |= {role.kind: role.appearance for role in staging.roles if role.appearance}
+        return Scene(
+            staging, width=self._profile.width, height=self._profile.height,
+            layout_seed=layout_seed(self._seed, staging.set), appearances=self._looks,
+        )  # fmt: skip
+
+
+class TheatreGenerator:
+    """See `storyboard.stage.Generator`."""
+
+    def __init__(self, profile: Profile = PROFILE) -> None:
+        self.profile = profile
+
+    def start(self, seed: int) -> TheatreRollout:
+        return TheatreRollout(self.profile, seed)
+
+    def draw(self, entity: Entity, seed: int) -> Frames:
+        role = Role(puppet_kind(entity), "stands", "right", appearance_of(entity))
+        rollout = self.start(seed)
+        rollout.begin_shot(caption(Staging("medium", "meadow", "day", "still", (role,))), shot=entity.id, take=1)
+        drawn: Frames = rollout.step().frames[0]
+        return drawn
+
+    def measure(
+        self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
+    ) -> Measures:
+        """Pixel arithmetic only; the theatre has no CLIP."""
+        from ..generator.measure import measure_frames
+
+        return measure_frames(frames, prompt, references, before, None, "theatre")
+
+
+def open_theatre(name: str, memory: str | None) -> TheatreGenerator:
+    """Opens the theatre; it has no memory to choose."""
+    if memory:
+        raise InputError(f"--memory {memory} does not apply: the theatre remembers everything from the script")
+    return TheatreGenerator()
+
+
+def sized(width: int, height: int) -> TheatreGenerator:
+    """A theatre of another frame size, for tests."""
+    return TheatreGenerator(replace(PROFILE, width=width, height=height))

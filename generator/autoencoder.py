@@ -1,0 +1,168 @@
+"""A tiny causal video autoencoder of the TAEHV class: 4x8x8, 16 channels, one frame of memory per block.
+
+Every latent frame stands for 4 video frames. A stream may *restart* at a shot (`cut_stream: restart`): all memories are
+zero there, so a shot decodes alone and a cut is sharp. Decoding is always done in the units in which latents arrive, so
+a streamed decode equals a later one bit for bit when the chunks are the same.
+
+Legend: `B` batch, `T` video frames (or time steps at a level), `F` latent frames, `C` channels, `H`, `W` pixels of a level.
+Layout after madebyollin/taehv (memory blocks, time pooling and growing); the code is our own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F_
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+Memory = list[Tensor | None]
+"""What a stream remembers: the last input of each memory block, None before the first frame."""
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class MemoryBlock(nn.Module):
+    """A residual block that also sees the frame before."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        last = _conv(width, width)
+        nn.init.zeros_(last.weight)  # a deep plain stack stalls with the default initialisation
+        self.conv = nn.Sequential(_conv(2 * width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), last)
+
+    def forward(self, x_BTCHW: Tensor, before: Tensor | None, starts_BT: Tensor | None) -> Tensor:
+        first = torch.zeros_like(x_BTCHW[:, :1]) if before is None else before[:, None]
+        past = torch.cat([first, x_BTCHW[:, :-1]], dim=1)
+        if starts_BT is not None:
+            past = past.masked_fill(starts_BT[:, :, None, None, None], 0.0)
+        joined = torch.cat([x_BTCHW, past], dim=2).flatten(0, 1)
+        out = self.conv(joined).view_as(x_BTCHW)
+        return F_.relu(x_BTCHW + out)
+
+
+class TimePool(nn.Module):
+    """Folds `stride` frames into one."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = nn.Conv2d(width * stride, width, 1, bias=False)
+
+    def forward(self, x_BTCHW: Tensor) -> Tensor:
+        B, T, C, H, W = x_BTCHW.shape
+        folded = x_BTCHW.reshape(B * T // self.stride, C * self.stride, H, W)
+        return cast(Tensor, self.conv(folded)).view(B, T // self.stride, C, H, W)
+
+
+class TimeGrow(nn.Module):
+    """Unfolds one frame into `stride`."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = nn.Conv2d(width, width * stride, 1, bias=False)
+
+    def forward(self, x_BTCHW: Tensor) -> Tensor:
+        B, T, C, H, W = x_BTCHW.shape
+        grown = self.conv(x_BTCHW.flatten(0, 1))
+        return cast(Tensor, grown).reshape(B, T * self.stride, C, H, W)
+
+
+class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Video [B, T, 3, H, W] in 0 … 1 to normalised latents [B, T/4, 16, H/8, W/8] and back.
+
+    Args:
+        latent_channels: 16 as in Wan.
+        encoder_widths, decoder_widths: widths of the three levels, in the order the data passes them.
+        decoder_blocks: memory blocks at each decoder level.
+        latents_mean, latents_std: per-channel statistics; outputs of `encode` are normalised with them.
+    """
+
+    time_factor = 4
+    space_factor = 8
+    cut_stream = "restart"
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 16,
+        encoder_widths: tuple[int, ...] = (32, 48, 64),
+        decoder_widths: tuple[int, ...] = (96, 64, 32),
+        decoder_blocks: tuple[int, ...] = (2, 2, 1),
+        latents_mean: tuple[float, ...] = (0.0,) * 16,
+        latents_std: tuple[float, ...] = (1.0,) * 16,
+    ) -> None:
+        super().__init__()
+        a, b, c = encoder_widths
+        self.encoder = nn.ModuleList(
+            [
+                nn.PixelUnshuffle(2), _conv(12, a), nn.ReLU(), TimePool(a, 2), MemoryBlock(a),
+                _conv(a, b, stride=2, bias=False), TimePool(b, 2), MemoryBlock(b),
+                _conv(b, c, stride=2, bias=False), MemoryBlock(c), _conv(c, latent_channels),
+            ]
+        )  # fmt: skip
+        d, e, f = decoder_widths
+        n = decoder_blocks
+        self.decoder = nn.ModuleList(
+            [
+                _conv(latent_channels, d), nn.ReLU(), *(MemoryBlock(d) for _ in range(n[0])),
+                nn.Upsample(scale_factor=2), TimeGrow(d, 2), _conv(d, e, bias=False), *(MemoryBlock(e) for _ in range(n[1])),
+                nn.Upsample(scale_factor=2), TimeGrow(e, 2), _conv(e, f, bias=False), *(MemoryBlock(f) for _ in range(n[2])),
+                nn.ReLU(), _conv(f, 12), nn.PixelShuffle(2),
+            ]
+        )  # fmt: skip
+
+    def _run(self, layers: nn.ModuleList, x: Tensor, memory: Memory | None, starts_BF: Tensor | None) -> tuple[Tensor, Memory]:
+        """Passes [B, T, C, H, W] through; `starts_BF` marks latent frames at which all memory is dropped."""
+        kept: Memory = []
+        latent_frames = starts_BF.shape[1] if starts_BF is not None else 0
+        for layer in layers:
+            if isinstance(layer, MemoryBlock):
+                before = memory[len(kept)] if memory else None
+                starts = None
+                if starts_BF is not None:
+                    per_latent = x.shape[1] // latent_frames
+                    starts = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+                    starts[:, ::per_latent] = starts_BF
+                kept.append(x[:, -1])
+                x = layer(x, before, starts)
+            elif isinstance(layer, (TimePool, TimeGrow)):
+                x = layer(x)
+            else:
+                B, T = x.shape[:2]
+                x = layer(x.flatten(0, 1)).unflatten(0, (B, T))
+        return x, kept
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        config: Any = self.config
+        mean = torch.tensor(config.latents_mean, dtype=like.dtype, device=like.device)[:, None, None]
+        std = torch.tensor(config.latents_std, dtype=like.dtype, device=like.device)[:, None, None]
+        return mean, std
+
+    def encode(self, video_BTCHW: Tensor, starts_BF: Tensor | None = None) -> Tensor:
+        """Video in 0 … 1 to normalised latents; `starts_BF` marks the latent frames that begin a shot."""
+        raw, _ = self._run(self.encoder, video_BTCHW, None, starts_BF)
+        mean, std = self._statistics(raw)
+        return (raw - mean) / std
+
+    def decode(self, latents_BFCHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        """Normalised latents of a stretch of one stream to video in 0 … 1, and the memory to go on with."""
+        mean, std = self._statistics(latents_BFCHW)
+        video, memory = self._run(self.decoder, latents_BFCHW * std + mean, memory, None)
+        return video.clamp(0.0, 1.0), memory
+
+    def reconstruct(self, video_BTCHW: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+        """For training: the un-clamped reconstruction and the raw latents, with noise on what the decoder sees."""
+        raw, _ = self._run(self.encoder, video_BTCHW, None, None)
+        seen = raw + noise * torch.randn_like(raw) if noise else raw
+        video, _ = self._run(self.decoder, seen, None, None)
+        return video, raw

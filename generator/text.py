@@ -1,0 +1,69 @@
+"""The prompt's way into the model: tokenizer, UMT5 encoder, zero-padded embeddings as Wan expects them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..storyboard.vocabulary import WORDS
+
+TEXT_TOKENS = 32
+"""Longest caption of our sizes, the end token included."""
+
+
+def build_tokenizer() -> Any:
+    """One token a word of the closed vocabulary."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=TEXT_TOKENS
+    )
+
+
+def build_text_encoder(vocabulary: int) -> Any:
+    """A two-layer UMT5 of width 128."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    config = UMT5Config(
+        vocab_size=vocabulary, d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4, dropout_rate=0.0,
+        relative_attention_num_buckets=16, relative_attention_max_distance=32, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    return UMT5EncoderModel(config)
+
+
+def tokenize(tokenizer: Any, prompts: list[str], length: int) -> tuple[Tensor, Tensor]:
+    """Token ids and mask [B, length]."""
+    tokens = tokenizer(prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    return tokens["input_ids"], tokens["attention_mask"]
+
+
+def embed(encoder: nn.Module, ids_BS: Tensor, mask_BS: Tensor) -> Tensor:
+    """Embeddings [B, S, d]: zero beyond each prompt's end, and the model is given no mask, as in Wan."""
+    hidden: Tensor = encoder(input_ids=ids_BS, attention_mask=mask_BS).last_hidden_state
+    return hidden * mask_BS[..., None].to(hidden.dtype)
+
+
+class TextEmbedder:
+    """Embeds prompts one at a time and keeps the results: a film says the same caption many times."""
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module, length: int) -> None:
+        self._tokenizer, self._encoder, self._length = tokenizer, encoder, length
+        self._kept: dict[str, Tensor] = {}
+
+    def __call__(self, prompt: str) -> Tensor:
+        """[1, S, d]."""
+        if prompt not in self._kept:
+            if len(self._kept) >= 256:
+                self._kept.pop(next(iter(self._kept)))
+            device = next(self._encoder.parameters()).device
+            ids, mask = (t.to(device) for t in tokenize(self._tokenizer, [prompt], self._length))
+            with torch.no_grad():
+                self._kept[prompt] = embed(self._encoder, ids, mask)
+        return self._kept[prompt]

@@ -1,0 +1,251 @@
+"""`CausalWanTransformer3DModel`: Wan 2.1's transformer made causal over chunks.
+
+Parameter names are exactly those of diffusers' `WanTransformer3DModel`, so Wan folders load. What differs is that the
+self-attention of a chunk asks a `Context` what it may see: nothing but itself, the pages of a rollout, or the packed
+clean copies of training.
+
+Legend: `R` rows (one chunk each), `C` latent channels, `L` latent frames, `N` tokens of the chunk, `n` tokens of a
+frame, `H` heads, `D` head width, `d` model width, `S` text tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from .attention import Selection, attend
+from .pages import PageStore
+
+
+class Context(Protocol):
+    """What the chunk of each row attends to beside itself."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """All un-rotated [R, N, H, D]; returns the attention's output in the same shape."""
+
+
+class Alone:
+    """The chunk sees only itself, at positions from 0: plain Wan."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        return attend(q, k, v, None, None, grid)
+
+
+class Paged:
+    """The chunk of a rollout sees pages of the store; a committing pass writes its own."""
+
+    def __init__(self, store: PageStore, selection: Selection, *, commit: bool = False) -> None:
+        self.store, self.commit = store, commit
+        self.selection = Selection(
+            store.slots(selection.frames), selection.positions, selection.present, selection.base
+        )
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        if self.commit:
+            n = grid[0] * grid[1]
+            self.store.write(layer, k[0].unflatten(0, (-1, n)), v[0].unflatten(0, (-1, n)))
+        return attend(q, k, v, self.store.layer(layer), self.selection, grid)
+
+
+class Packed:
+    """Teacher forcing: rows are [clean chunks | noisy chunks] of whole films; both halves see clean pages only.
+
+    CausalCine §3.2, equation (4): the four quadrants, folded into the batch.
+    """
+
+    def __init__(self, selection: Selection, noisy_copies: int = 1) -> None:
+        """`selection` is for the clean rows; noisy rows see what the clean row of their chunk sees."""
+        copies = 1 + noisy_copies
+        present = selection.present
+        self.clean_rows = selection.frames.shape[0]
+        self.selection = Selection(
+            selection.frames.repeat(copies, 1),
+            selection.positions,
+            present.repeat(copies, 1) if present is not None else None,
+            selection.base,
+        )
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        n = grid[0] * grid[1]
+        pages = tuple(x[: self.clean_rows].reshape(-1, n, *x.shape[2:]) for x in (k, v))
+        return attend(q, k, v, (pages[0], pages[1]), self.selection, grid)
+
+
+class RMSNorm(nn.Module):
+    """Over the whole width, before the heads are split, as in Wan."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.norm_q, self.norm_k = RMSNorm(width, eps), RMSNorm(width, eps)
+
+    def project(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        split = (self.heads, -1)
+        return (
+            self.norm_q(self.to_q(x)).unflatten(-1, split),
+            self.norm_k(self.to_k(source)).unflatten(-1, split),
+            self.to_v(source).unflatten(-1, split),
+        )
+
+    def out(self, x_RNHD: Tensor) -> Tensor:
+        return cast(Tensor, self.to_out[0](x_RNHD.flatten(2)))
+
+
+class _Gelu(nn.Module):
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.proj(x), approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Named as diffusers names it: net.0.proj, (dropout), net.2."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.net = nn.ModuleList([_Gelu(width, inner), nn.Identity(), nn.Linear(inner, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.net[2](self.net[0](x)))
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, inner: int, cross_attn_norm: bool, eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.attn1 = Attention(width, heads, eps)
+        self.attn2 = Attention(width, heads, eps)
+        self.norm2 = nn.LayerNorm(width, eps) if cross_attn_norm else nn.Identity()
+        self.ffn = FeedForward(width, inner)
+        self.norm3 = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, width) / width**0.5)
+
+    def forward(self, x: Tensor, text: Tensor, time_R6d: Tensor, layer: int, context: Context, grid: tuple[int, int]) -> Tensor:
+        parts = (self.scale_shift_table.float() + time_R6d.float()).chunk(6, dim=1)
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = parts
+        h = (self.norm1(x.float()) * (1 + scale) + shift).to(x.dtype)
+        q, k, v = self.attn1.project(h, h)
+        x = (x.float() + self.attn1.out(context.attend(layer, q, k, v, grid)) * gate).to(x.dtype)
+        h = self.norm2(x.float()).to(x.dtype)
+        q, k, v = (t.transpose(1, 2) for t in self.attn2.project(h, text))
+        x = x + self.attn2.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+        h = (self.norm3(x.float()) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
+        return (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
+
+
+class _TwoLayer(nn.Module):
+    def __init__(self, inputs: int, width: int, gelu: bool) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2, self.gelu = nn.Linear(inputs, width), nn.Linear(width, width), gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.linear_1(x)
+        return cast(Tensor, self.linear_2(F.gelu(h, approximate="tanh") if self.gelu else F.silu(h)))
+
+
+class ConditionEmbedder(nn.Module):
+    def __init__(self, width: int, freq_dim: int, text_dim: int) -> None:
+        super().__init__()
+        self.freq_dim = freq_dim
+        self.time_embedder = _TwoLayer(freq_dim, width, gelu=False)
+        self.time_proj = nn.Linear(width, 6 * width)
+        self.text_embedder = _TwoLayer(text_dim, width, gelu=True)
+
+    def forward(self, timestep_R: Tensor, text_RSd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        half = self.freq_dim // 2
+        rates = torch.exp(-math.log(10_000) * torch.arange(half, device=timestep_R.device) / half)
+        angles = timestep_R.float()[:, None] * rates
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        time = self.time_embedder(waves.to(self.time_embedder.linear_1.weight.dtype))
+        return time, self.time_proj(F.silu(time)).unflatten(1, (6, -1)), self.text_embedder(text_RSd)
+
+
+class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Predicts the flow (noise - clean) of the chunk in every row.
+
+    Args as `WanTransformer3DModel`, and:
+        trained_span: temporal positions the weights were trained with.
+        cut_stream: whether the autoencoder's stream goes on over a cut (`continue`) or begins anew (`restart`).
+    """
+
+    _supports_gradient_checkpointing = False
+
+    @register_to_config
+    def __init__(
+        self,
+        patch_size: tuple[int, int, int] = (1, 2, 2),
+        num_attention_heads: int = 40,
+        attention_head_dim: int = 128,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 13824,
+        num_layers: int = 40,
+        cross_attn_norm: bool = True,
+        eps: float = 1e-6,
+        trained_span: int = 0,
+        cut_stream: str = "continue",
+    ) -> None:
+        super().__init__()
+        width = num_attention_heads * attention_head_dim
+        self.patch_embedding = nn.Conv3d(in_channels, width, kernel_size=patch_size, stride=patch_size)
+        self.condition_embedder = ConditionEmbedder(width, freq_dim, text_dim)
+        self.blocks = nn.ModuleList(
+            [Block(width, num_attention_heads, ffn_dim, cross_attn_norm, eps) for _ in range(num_layers)]
+        )
+        self.norm_out = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.proj_out = nn.Linear(width, out_channels * math.prod(patch_size))
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def grid(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of tokens in a latent frame of `rows` x `columns`."""
+        _, p, q = cast(Any, self.config).patch_size
+        if rows % p or columns % q:
+            raise ValueError(f"a latent frame of {rows}x{columns} does not divide into patches of {p}x{q}")
+        return rows // p, columns // q
+
+    def forward(
+        self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """Runs one pass.
+
+        Args:
+            hidden_states: latents [R, C, L, rows, columns].
+            timestep: [R], 0 (clean) to 1000 (noise).
+            encoder_hidden_states: text [R, S, text_dim], zero-padded.
+            context: what each row attends to; itself alone when None.
+        """
+        R, _, L, rows, columns = hidden_states.shape
+        high, wide = self.grid(rows, columns)
+        x = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2)
+        time, time_R6d, text = self.condition_embedder(timestep, encoder_hidden_states)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, text, time_R6d, layer, context or Alone(), (high, wide))
+        shift, scale = (self.scale_shift_table.float() + time.float()[:, None]).chunk(2, dim=1)
+        x = self.proj_out((self.norm_out(x.float()) * (1 + scale) + shift).to(x.dtype))
+        _, p, q = cast(Any, self.config).patch_size
+        x = x.view(R, L, high, wide, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5)
+        return x.reshape(R, -1, L, rows, columns)

@@ -1,0 +1,92 @@
+"""What the film hands to people: `storyboard.html` and `film.srt`. Pure functions of data; no time of day in them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..templates.loader import render_prompt
+from .script import Script
+from .timeline import Timeline
+
+DIALOGUE_LEAD_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is known of one shot beside the script: its picture, where it comes from, and what the critic said."""
+
+    picture: Path | None
+    source: str
+    verdict: str = ""
+    notes: Sequence[str] = ()
+
+
+def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Panel]) -> str:
+    """A self-contained page: frame, shot, size, action, dialogue, seconds, verdict. Everything is escaped."""
+    names = {entity.id: entity.name for entity in script.entities}
+    scenes: list[dict[str, Any]] = []
+    for scene in script.scenes:
+        shots = []
+        for shot in scene.shots:
+            panel = panels.get(shot.id, Panel(None, "not drawn yet"))
+            timing = timeline.of(shot.id)
+            image = None
+            if panel.picture is not None and panel.picture.is_file():
+                image = base64.b64encode(panel.picture.read_bytes()).decode("ascii")
+            shots.append(
+                {
+                    "shot": shot, "timing": timing, "image": image, "source": panel.source, "verdict": panel.verdict,
+                    "notes": [*panel.notes, *([shot.notes] if shot.notes else [])],
+                    "cast": ", ".join(names[e] for e in shot.entities),
+                    "lines": [(names[line.speaker] if line.speaker else "voice-over", line.text) for line in shot.lines],
+                }  # fmt: skip
+            )
+        scenes.append({"scene": scene, "place": names[scene.location], "shots": shots})
+    return render_prompt("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)
+
+
+def _stamp(seconds: float) -> str:
+    millis = round(seconds * 1000)
+    hours, millis = divmod(millis, 3_600_000)
+    minutes, millis = divmod(millis, 60_000)
+    whole, millis = divmod(millis, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d},{millis:03d}"
+
+
+@dataclass(frozen=True)
+class Subtitle:
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
+def subtitles(script: Script, timeline: Timeline) -> list[Subtitle]:
+    """Every line, shared out over its shot by length."""
+    names = {entity.id: entity.name for entity in script.entities}
+    found = []
+    for shot in script.shots():
+        if not shot.lines:
+            continue
+        timing = timeline.of(shot.id)
+        start = timing.cut_frame / timeline.fps
+        room = timing.seconds - min(DIALOGUE_LEAD_SECONDS, timing.seconds / 4)
+        at = start + timing.seconds - room
+        total = sum(len(line.text) for line in shot.lines)
+        for line in shot.lines:
+            length = room * len(line.text) / total
+            text = f"{names[line.speaker]}: {line.text}" if line.speaker else line.text
+            found.append(Subtitle(at, at + length, " ".join(text.split())))
+            at += length
+    return found
+
+
+def srt(script: Script, timeline: Timeline) -> str:
+    """The film's subtitles as SubRip text."""
+    return "".join(
+        f"{number}\n{_stamp(s.start_seconds)} --> {_stamp(s.end_seconds)}\n{s.text}\n\n"
+        for number, s in enumerate(subtitles(script, timeline), 1)
+    )

@@ -1,0 +1,241 @@
+"""A production: the folder on disk that holds one film. Layout in DESIGN §4."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from .errors import FilmwrightError, InputError
+from .files import disk_errors, write_text
+from .script import Script
+
+GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
+MAX_SCRIPT_BYTES = 8_000_000
+ReviewPoint = Literal["script", "casting", "takes", "cut"]
+
+
+class Settings(BaseModel):
+    """`production.yaml`: what `shoot` goes on with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    planner: str = "rules"
+    template: str = "three-act"
+    generator: str = "nano"
+    memory: str | None = None
+    critic: str = "measured"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    seconds: float = Field(default=20.0, gt=0, le=36_000)
+    review: list[ReviewPoint] = []
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.allow_unicode = True
+    yaml.width = 110
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _merge(old: Any, new: Any) -> Any:
+    """`new` in the shape and with the comments of `old`."""
+    if isinstance(old, CommentedMap) and isinstance(new, dict):
+        for key in [k for k in old if k not in new]:
+            del old[key]
+        for key, value in new.items():
+            old[key] = _merge(old[key], value) if key in old else value
+        return old
+    if isinstance(old, list) and isinstance(new, list):
+        merged = [_merge(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
+        old[:] = merged
+        return old
+    return new
+
+
+def read_yaml(path: Path) -> Any:
+    """Loads a YAML file of ours.
+
+    Raises:
+        InputError: it is missing, too large, not UTF-8 or not YAML; says where.
+    """
+    try:
+        if path.stat().st_size > MAX_SCRIPT_BYTES:
+            raise InputError(f"{path} is larger than {MAX_SCRIPT_BYTES // 1_000_000} MB")
+        return _yaml().load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def explain(error: ValidationError, path: Path) -> str:
+    """The first problem of a validation as one line: file, place, value, reason."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        reason = "unknown key; remove it or mend its spelling"
+    elif first["type"] not in ("value_error", "missing"):
+        reason = f"{reason} (got {first['input']!r:.80})"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path}: {place + ': ' if place else ''}{reason}{more}"
+
+
+class Production:
+    """Paths, reading and writing of one production. Nothing is cached: the files are the truth."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    script_path = property(lambda self: self.folder / "script.yaml")
+    settings_path = property(lambda self: self.folder / "production.yaml")
+    film_path = property(lambda self: self.folder / "film.mp4")
+    animatic_path = property(lambda self: self.folder / "animatic.mp4")
+    page_path = property(lambda self: self.folder / "storyboard.html")
+    subtitles_path = property(lambda self: self.folder / "film.srt")
+    story_path = property(lambda self: self.folder / "story.txt")
+    session_path = property(lambda self: self.folder / "session.sqlite")
+    log_path = property(lambda self: self.folder / "log.jsonl")
+
+    @staticmethod
+    def create(folder: Path, story: str, settings: Settings) -> Production:
+        """Makes the folder of a new production.
+
+        Raises:
+            InputError: the folder holds something already.
+        """
+        production = Production(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "another film" if production.script_path.exists() or production.story_path.exists() else "other files"
+            raise InputError(f"{folder} holds {what}: go on with 'filmwright film {folder}', or choose another folder with -o")
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(production.story_path, story)
+        write_text(folder / ".gitignore", GITIGNORE)
+        production.write_settings(settings)
+        return production
+
+    @staticmethod
+    def open(folder: Path) -> Production:
+        """Opens an existing production.
+
+        Raises:
+            InputError: the folder is none.
+        """
+        production = Production(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder} does not exist: 'filmwright plan STORY -o {folder}' makes it")
+        if not (production.script_path.is_file() or production.story_path.is_file()):
+            raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
+        return production
+
+    def read_script(self) -> Script:
+        """The validated script.
+
+        Raises:
+            InputError: names the file, the place, the value and the reason.
+        """
+        data = read_yaml(self.script_path)
+        try:
+            return Script.model_validate(data)
+        except ValidationError as error:
+            raise InputError(explain(error, self.script_path)) from None
+
+    def write_script(self, script: Script) -> None:
+        """Writes the script; comments of an existing file survive."""
+        data = script.model_dump(exclude_defaults=True)
+        self._write_yaml(self.script_path, data)
+
+    def read_settings(self) -> Settings:
+        if not self.settings_path.exists():
+            return Settings()
+        try:
+            return Settings.model_validate(dict(read_yaml(self.settings_path) or {}))
+        except ValidationError as error:
+            raise InputError(explain(error, self.settings_path)) from None
+
+    def write_settings(self, settings: Settings) -> None:
+        self._write_yaml(self.settings_path, settings.model_dump())
+
+    def _write_yaml(self, path: Path, data: dict[str, Any]) -> None:
+        merged: Any = data
+        if path.exists():
+            merged = _merge(read_yaml(path), data)
+        out = io.StringIO()
+        _yaml().dump(merged, out)
+        write_text(path, out.getvalue())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps a second process from shooting this production.
+
+        Raises:
+            FilmwrightError: another process holds it.
+        """
+        lock = FileLock(str(self.folder / ".lock"), timeout=0)
+        try:
+            with disk_errors(self.folder / ".lock"):
+                lock.acquire()
+        except Timeout:
+            raise FilmwrightError(f"{self.folder} is being shot by another process: wait for it, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def log(self, event: str, **values: Any) -> None:
+        """Appends one event to log.jsonl, on disk before it returns."""
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
+        with disk_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        if not self.log_path.exists():
+            return []
+        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        events = []
+        for line in lines:
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:  # the last line of a killed run
+                continue
+        return events
+
+    def reference_folder(self, entity_id: str) -> Path:
+        return self.folder / "references" / entity_id
+
+    def inside(self, relative: str) -> Path:
+        """A path of the production.
+
+        Raises:
+            InputError: it leaves the production, also through a link.
+        """
+        path = (self.folder / relative).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise InputError(f"path {relative!r} leaves the production {self.folder}")
+        return path
+
+    def clear_rolling(self) -> None:
+        """Removes what stopped takes left, except the chunks that can still be used."""
+        for folder in (self.folder / "takes").glob("*/*.rolling"):
+            for name in ("frames.mp4", "keyframes"):
+                target = folder / name
+                shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""The seam between people and models: what a generator is, without torch.
+
+`agents` know generators only through these protocols and the registry of names. Frames are uint8 arrays
+[F, H, W, 3]; latents are float32 arrays [C, L, h, w].
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .script import Continuity, Entity
+
+Frames = NDArray[np.uint8]
+Latents = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a film needs to know of a generator.
+
+    Attributes:
+        width, height: the model's own frame size in pixels; films are delivered `enlarge` times larger.
+        chunk_latents: latent frames of a chunk, the unit in which shots are counted.
+        frames_per_latent: video frames of a latent frame.
+        fresh_frames: video frames of the first latent frame of a fresh stream (1 on Wan).
+        cut_stream: whether the decoder's stream goes on over a cut or begins anew.
+        prompt_style: `caption` for the closed vocabulary, `prose` for general models.
+        max_references: reference images a shot can pin; 0 when the weights cannot use any.
+        weights, licence: recorded in every take.
+    """
+
+    name: str
+    fps: int
+    width: int
+    height: int
+    enlarge: int
+    chunk_latents: int
+    frames_per_latent: int
+    fresh_frames: int
+    cut_stream: Literal["continue", "restart"]
+    prompt_style: Literal["caption", "prose"]
+    max_references: int
+    memory: str
+    weights: str
+    licence: str
+
+    def video_frames(self, latents: int, fresh: bool) -> int:
+        """Video frames that `latents` latent frames decode to; `fresh`: a new stream begins with them."""
+        if latents < 1:
+            return 0
+        if fresh:
+            return self.fresh_frames + (latents - 1) * self.frames_per_latent
+        return latents * self.frames_per_latent
+
+    @property
+    def delivered_size(self) -> tuple[int, int]:
+        """Width and height of the film in pixels."""
+        return self.width * self.enlarge, self.height * self.enlarge
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one step of a rollout gives.
+
+    Attributes:
+        index: number of the chunk in its shot, from 0.
+        draw: how often this chunk had been rewound before.
+    """
+
+    index: int
+    draw: int
+    latents: Latents
+    frames: Frames
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What can be measured of frames without an opinion; None where it does not apply.
+
+    Attributes:
+        prompt: similarity of the frames to the prompt, -1 … 1, by the generator's own CLIP.
+        reference: similarity to the nearest reference image, -1 … 1, likewise.
+        cut: picture change between the frame ahead of the cut and the first frame, 0 … 1.
+        motion: mean absolute change between neighbouring frames, 0 … 1.
+        exposure_drift: change of mean brightness from the first frame to the last, -1 … 1.
+        colour_drift: distance between the mean colours of the first frame and the last, 0 … 1.
+        flicker: largest change of mean brightness between neighbouring frames, 0 … 1.
+        computed_by: what gave `prompt` and `reference`.
+    """
+
+    prompt: float | None
+    reference: float | None
+    cut: float | None
+    motion: float
+    exposure_drift: float
+    colour_drift: float
+    flicker: float
+    computed_by: str
+
+
+class Rollout(Protocol):
+    """The running generation of a film."""
+
+    def begin_shot(
+        self,
+        prompt: str,
+        *,
+        shot: str,
+        take: int,
+        references: Sequence[Path] = (),
+        continuity: Continuity = "new",
+    ) -> None:
+        """Begins the next shot; its first chunk is the cut."""
+
+    def reprompt(self, prompt: str) -> None:
+        """Changes the prompt from the next chunk on; the picture goes on."""
+
+    def step(self) -> Chunk:
+        """Generates the next chunk."""
+
+    def rewind(self, chunks: int) -> None:
+        """Drops the last chunks of this shot; the next draw of them gets other noise."""
+
+    def feed(self, latents: Latents) -> Chunk:
+        """Commits a chunk that exists already."""
+
+
+class Generator(Protocol):
+    """A video model, or the theatre, behind one protocol."""
+
+    @property
+    def profile(self) -> Profile:
+        """What the film needs to know."""
+
+    def start(self, seed: int) -> Rollout:
+        """Begins a film."""
+
+    def draw(self, entity: Entity, seed: int) -> Frames:
+        """A reference image [H, W, 3] of an entity."""
+
+    def measure(
+        self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
+    ) -> Measures:
+        """Measures frames of one shot; `before`: the frames ahead of its cut."""
+
+
+REGISTRY: dict[str, str] = {
+    "nano": "filmwright.generator.video_generator:open_bundled",
+    "mini": "filmwright.generator.video_generator:open_bundled",
+    "theatre": "filmwright.animatic.theatre:open_theatre",
+}
+"""Names of generators and what opens them: a function of (name, memory)."""
+
+
+def open_generator(name: str, memory: str | None = None) -> Generator:
+    """Opens a generator by its registered name, or the weights in a folder.
+
+    Raises:
+        InputError: the name is neither registered nor a folder, or its weights are missing or damaged.
+    """
+    target = REGISTRY.get(name)
+    if target is None:
+        if not Path(name).is_dir():
+            known = ", ".join(REGISTRY)
+            raise InputError(f"generator {name!r} is unknown: choose one of {known}, or a folder of weights")
+        target = "filmwright.generator.video_generator:open_folder"
+    module, _, function = target.partition(":")
+    opener: Any = getattr(importlib.import_module(module), function)
+    opened: Generator = opener(name, memory)
+    return opened

@@ -1,0 +1,1 @@
+"""Script templates (YAML) and page templates (Jinja2): data, loaded through `loader`."""

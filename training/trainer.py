@@ -1,0 +1,154 @@
+"""One loop for every training stage: a time budget, an average of the weights, checkpoints that survive a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..storyboard.errors import FilmwrightError
+
+
+class Stage(Protocol):
+    """What a stage brings to the loop."""
+
+    name: str
+    learning_rate: float
+
+    @property
+    def model(self) -> nn.Module:
+        """Holds every trained parameter."""
+
+    def batch(self, seed: int) -> Any:
+        """Makes the batch of a step on the CPU; runs on another thread than `loss`."""
+
+    def loss(self, batch: Any, progress: float) -> dict[str, Tensor]:
+        """The terms of the loss; `loss` is what is minimised, the others are reported."""
+
+    def after_step(self, ema: nn.Module) -> None:
+        """Called after each update with the averaged model."""
+
+    def save(self, ema: nn.Module, folder: Path) -> None:
+        """Writes the averaged weights for the next stage."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a running stage."""
+
+    stage: str
+    step: int
+    minutes: float
+    budget_minutes: float
+    losses: dict[str, float]
+    steps_per_second: float
+
+
+Report = Callable[[Progress], None]
+
+
+def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Iterator[Any]:
+    """Batches `first`, `first + 1`, … made on one other thread, at most `ahead` before they are needed."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = [pool.submit(make, first + i) for i in range(ahead)]
+        index = first + ahead
+        try:
+            while True:
+                yield waiting.pop(0).result()
+                waiting.append(pool.submit(make, index))
+                index += 1
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def learning_rate(peak: float, step: int, progress: float) -> float:
+    """Linear warm-up over 100 steps (also after a resume), then a cosine over the time budget down to 3 %."""
+    return peak * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def run_stage(stage: Stage, folder: Path, *, minutes: float, seed: int, report: Report, ema_decay: float = 0.998) -> None:
+    """Trains a stage until its minutes are spent; goes on from `folder/checkpoint.pt` where there is one.
+
+    Raises:
+        FilmwrightError: the loss became NaN; the last checkpoint is kept and named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    model = stage.model
+    ema = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(ema_decay), use_buffers=True
+    )
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    step, spent = 0, 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        ema.load_state_dict(saved["ema"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step, spent = saved["step"], saved["minutes"]
+    budget = spent + minutes if spent >= minutes else minutes
+    began, first = time.monotonic() - spent * 60, step
+    last_save = last_report = time.monotonic()
+    reported = step
+    log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    batches = prefetch(lambda index: stage.batch(seed + index), step)
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(),
+            "step": step, "minutes": (time.monotonic() - began) / 60,
+        }  # fmt: skip
+        temporary = checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, checkpoint)
+        stage.save(ema.module, folder)
+
+    try:
+        for batch in batches:
+            now = time.monotonic()
+            progress = (now - began) / 60 / budget
+            if progress >= 1.0:
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(stage.learning_rate, step - first, progress)
+            losses = stage.loss(batch, progress)
+            total = losses["loss"]
+            if not torch.isfinite(total):
+                raise FilmwrightError(
+                    f"stage {stage.name}: the loss became {float(total)} at step {step} (batch seed {seed + step}); "
+                    f"the last good state is {checkpoint}: lower the learning rate or go on from there"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            ema.update_parameters(model)
+            stage.after_step(ema.module)
+            step += 1
+            if now - last_report > 5.0:
+                rate = (step - reported) / (now - last_report)
+                entry = Progress(
+                    stage.name, step, (now - began) / 60, budget, {k: float(v) for k, v in losses.items()}, rate
+                )
+                log.write(json.dumps(vars(entry)) + "\n")
+                log.flush()
+                report(entry)
+                last_report, reported = now, step
+            if now - last_save > 60.0:
+                save()
+                last_save = time.monotonic()
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+        log.close()
+    save()
