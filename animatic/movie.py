@@ -15,9 +15,9 @@ from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames
 from ..storyboard.staging import stage_shot
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
+from ..storyboard.titles import title_card, write_on
 from ..storyboard.video import ShotEncoder, save_png
 from .stage import Scene, layout_seed
-from .text import title_card, write_on
 from .theatre import PROFILE, to_frames
 
 TITLE_SECONDS = 1.5

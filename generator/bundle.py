@@ -36,6 +36,7 @@ class BundleProfile(BaseModel):
     enlarge: int = 4
     chunk_latents: int = 3
     memory: str = "window(3)"
+    prompt_floor: float | None = None
     sampling: dict[str, Any] = {}
 
 

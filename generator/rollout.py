@@ -8,6 +8,7 @@ Legend: `C` channels, `L` latent frames of a chunk, `h`, `w` latent rows and col
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..storyboard.caption import CUT_MARK
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.script import Continuity
 from ..storyboard.stage import Chunk, Frames, Latents
@@ -26,9 +28,6 @@ from .noise import noise
 from .pages import PageStore
 from .sampling import sample
 from .transformer import Paged
-
-CUT_MARK = "cut . "
-
 
 @dataclass
 class _Shot:
@@ -100,7 +99,11 @@ class ModelRollout:
             drawn = noise(shape, seed=self._seed, shot=shot.shot, take=shot.take, draw=draw, chunk=chunk, step=step)
             return drawn.to(self._device)
 
-        return self._append(sample(self._bundle.sampling, predict, draw_noise)[0])
+        began = time.perf_counter()
+        latents = sample(self._bundle.sampling, predict, draw_noise)[0]
+        if not torch.isfinite(latents).all():
+            raise RuntimeError(f"shot {shot.shot}, chunk {chunk}: the model produced NaN or infinity")
+        return self._append(latents, time.perf_counter() - began)
 
     def feed(self, latents: Latents) -> Chunk:
         expected = (16, self._length, *self._latent)
@@ -134,15 +137,20 @@ class ModelRollout:
             raise FilmwrightError("no shot has begun: call begin_shot first")
         return self._shot
 
-    def _append(self, latents: Tensor) -> Chunk:
+    def _append(self, latents: Tensor, denoise_seconds: float = 0.0) -> Chunk:
         shot = self._rolling()
         chunk = len(shot.latents)
         prompt = shot.prompt_of(chunk)
+        began = time.perf_counter()
         self._commit(prompt, latents)
+        committed = time.perf_counter()
         shot.latents.append(latents)
         self._history.append((prompt, latents))
         frames = self._decode(latents)
-        return Chunk(chunk, shot.draws.get(chunk, 0), latents.cpu().numpy().astype(np.float32), frames)
+        spent = {
+            "denoise": denoise_seconds, "commit": committed - began, "decode": time.perf_counter() - committed,
+        }  # fmt: skip
+        return Chunk(chunk, shot.draws.get(chunk, 0), latents.cpu().numpy().astype(np.float32), frames, spent)
 
     def _commit(self, prompt: str, latents: Tensor) -> None:
         """One clean pass at t=0 that writes the chunk's pages."""

@@ -39,7 +39,7 @@ class VideoGenerator:
             name=p.name, fps=p.fps, width=p.width, height=p.height, enlarge=p.enlarge, chunk_latents=p.chunk_latents,
             frames_per_latent=self._bundle.autoencoder.time_factor, fresh_frames=self._bundle.autoencoder.time_factor,
             cut_stream="restart", prompt_style="caption", max_references=0, memory=str(self._memory),
-            weights=f"{p.name}-{_digest(self._bundle.folder)}", licence=p.licence,
+            weights=f"{p.name}-{_digest(self._bundle.folder)}", licence=p.licence, prompt_floor=p.prompt_floor,
         )  # fmt: skip
 
     def start(self, seed: int) -> ModelRollout:

@@ -30,6 +30,10 @@ from .vocabulary import (
 )
 
 
+CUT_MARK = "cut . "
+"""Stands before the caption of a shot's first chunk."""
+
+
 @dataclass(frozen=True)
 class Appearance:
     """How a puppet looks beside its kind. 8 hues x 3 patterns x 3 accessories = 72 per kind."""
@@ -97,10 +101,7 @@ def caption(staging: Staging, *, cut: bool = False) -> str:
         roles.append(" ".join([*words, role.action, role.facing]))
     head = f"{staging.view} shot , {staging.set} , {staging.time} , camera {staging.movement}"
     text = f"{head} : {' ; '.join(roles)} ." if roles else f"{head} ."
-    return f"cut . {text}" if cut else text
-
-
-CUT_MARK = "cut . "
+    return CUT_MARK + text if cut else text
 
 
 def parse_caption(text: str) -> Staging:

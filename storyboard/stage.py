@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -35,6 +35,8 @@ class Profile:
         prompt_style: `caption` for the closed vocabulary, `prose` for general models.
         max_references: reference images a shot can pin; 0 when the weights cannot use any.
         weights, licence: recorded in every take.
+        prompt_floor: prompt similarity below which a picture is not of its prompt, as measured on validation films; None
+            when the generator cannot tell.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Profile:
     memory: str
     weights: str
     licence: str
+    prompt_floor: float | None = None
 
     def video_frames(self, latents: int, fresh: bool) -> int:
         """Video frames that `latents` latent frames decode to; `fresh`: a new stream begins with them."""
@@ -73,12 +76,14 @@ class Chunk:
     Attributes:
         index: number of the chunk in its shot, from 0.
         draw: how often this chunk had been rewound before.
+        spent: seconds by kind of work: `denoise`, `commit`, `decode`.
     """
 
     index: int
     draw: int
     latents: Latents
     frames: Frames
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

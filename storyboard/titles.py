@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..storyboard.stage import Frames
+from .stage import Frames
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,123 @@
+"""The critic: looks at frames while the shot is rolling and answers with a typed verdict.
+
+The *measured* critic only decides; the generator measures. Its thresholds are here, each with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..storyboard.errors import InputError
+from ..storyboard.stage import Measures
+
+Action = Literal["continue", "reprompt", "rewind", "reshoot", "ask"]
+
+
+class Verdict(BaseModel):
+    """What the critic wants.
+
+    continue: go on. reprompt: `prompt` from the next chunk on. rewind: drop the last `chunks` chunks and draw them anew.
+    reshoot: give the take up and begin another. ask: a person should look.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Action
+    reason: str
+    score: float = Field(ge=0, le=1)
+    chunks: int = Field(default=0, ge=0)
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the critic is shown: the chunk's measures, its prompt, where it is, and what may still be done."""
+
+    measures: Measures
+    prompt: str
+    chunk: int
+    cut_planned: bool
+    prompt_floor: float | None
+    interventions_left: int
+    takes_left: int
+
+
+class Critic(Protocol):
+    """Reviews a chunk."""
+
+    def review(self, look: Look) -> Verdict:
+        """Gives a verdict; must not depend on anything but the look."""
+
+
+MIN_CUT_CHANGE = 0.02
+"""A planned cut between different set-ups changes a pixel by 0.1 to 0.3 on average; noise alone stays below 0.02."""
+MAX_FLICKER = 0.12
+"""A jump of the whole picture's brightness inside a shot: the theatre never exceeds 0.03."""
+MAX_EXPOSURE_DRIFT = 0.15
+MIN_MOTION = 0.0008
+"""A walking puppet moves a pixel by 0.004 per frame on average; a frozen picture by less than this."""
+STRONGER = {"walks": "runs", "talks": "jumps"}
+"""What to ask for when nothing moves: our sizes know no adverbs."""
+
+
+class NoCritic:
+    """Lets everything pass."""
+
+    def review(self, look: Look) -> Verdict:
+        return Verdict(action="continue", reason="nobody looked", score=1.0)
+
+
+class MeasuredCritic:
+    """Decides on `Measures` alone, the same way every time."""
+
+    def review(self, look: Look) -> Verdict:
+        problem, action, chunks, prompt = self._worst(look)
+        score = self._score(look)
+        if problem is None:
+            return Verdict(action="continue", reason="as asked", score=score)
+        if look.interventions_left > 0:
+            return Verdict(action=action, reason=problem, score=score, chunks=chunks, prompt=prompt)
+        if look.takes_left > 0:
+            return Verdict(action="reshoot", reason=f"{problem}; interventions are spent", score=score)
+        return Verdict(action="ask", reason=f"{problem}; interventions and takes are spent", score=score)
+
+    def _worst(self, look: Look) -> tuple[str | None, Action, int, str | None]:
+        m = look.measures
+        if look.cut_planned and m.cut is not None and m.cut < MIN_CUT_CHANGE:
+            return f"planned cut not seen (change {m.cut:.3f} < {MIN_CUT_CHANGE})", "rewind", 1, None
+        if m.prompt is not None and look.prompt_floor is not None and m.prompt < look.prompt_floor:
+            return f"not what was asked (similarity {m.prompt:.2f} < {look.prompt_floor:.2f})", "rewind", 1, None
+        if m.flicker > MAX_FLICKER:
+            return f"flicker ({m.flicker:.2f} > {MAX_FLICKER})", "rewind", 1, None
+        if abs(m.exposure_drift) > MAX_EXPOSURE_DRIFT:
+            return f"exposure drifts ({m.exposure_drift:+.2f})", "rewind", 1, None
+        moving = next((verb for verb in STRONGER if f" {verb} " in look.prompt), None)
+        if moving and m.motion < MIN_MOTION:
+            prompt = look.prompt.replace(moving, STRONGER[moving], 1)
+            return f"stagnation ({m.motion:.4f} < {MIN_MOTION})", "reprompt", 0, prompt
+        return None, "continue", 0, None
+
+    @staticmethod
+    def _score(look: Look) -> float:
+        m = look.measures
+        told = 0.5 + 0.5 * m.prompt if m.prompt is not None else 1.0
+        calm = 1.0 - min(1.0, m.flicker / MAX_FLICKER / 2)
+        steady = 1.0 - min(1.0, abs(m.exposure_drift) / MAX_EXPOSURE_DRIFT / 2)
+        return round(max(0.0, min(1.0, told * calm * steady)), 4)
+
+
+CRITICS: dict[str, type[Critic]] = {"measured": MeasuredCritic, "none": NoCritic}
+
+
+def open_critic(name: str) -> Critic:
+    """A critic by name.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if name not in CRITICS:
+        raise InputError(f"critic {name!r} is unknown: choose one of {', '.join(CRITICS)}")
+    return CRITICS[name]()

@@ -1,0 +1,325 @@
+"""The floor: everything that is live while a film is shot. The director's graph calls it and keeps only ids.
+
+All of it can be built again from the production: the rollout is fed the circled takes of the shots before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..storyboard.errors import FilmwrightError
+from ..storyboard.production import Production, Settings
+from ..storyboard.script import Script, Shot
+from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
+from ..storyboard.takes import (
+    Rolling,
+    TakeRecord,
+    circle,
+    circled,
+    dependency_hash,
+    file_digest,
+    latents_hash,
+    read_take,
+    read_take_chunks,
+    take_folder,
+    takes_of,
+)
+from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
+from ..storyboard.video import ShotEncoder, save_png
+from .casting import references_of
+from .critic import Critic, Look, Verdict, open_critic
+from .events import Event, Listener
+from .prompts import shot_prompt
+
+MAX_INTERVENTIONS = 2
+MAX_TAKES = 2
+REVIEW_EVERY = 1
+"""Chunks between two looks of the critic."""
+
+
+class ShotFailed(Exception):
+    """The generator could not make this shot; the film goes on without it."""
+
+
+@dataclass
+class _Take:
+    """The take that is rolling."""
+
+    shot: Shot
+    timing: ShotTiming
+    number: int
+    depends: str
+    rolling: Rolling
+    encoder: ShotEncoder
+    prompts: list[tuple[int, str]]
+    began: float
+    latents: list[Latents] = field(default_factory=list)
+    firsts: list[Frames] = field(default_factory=list)
+    last_frames: Frames | None = None
+    draws: dict[int, int] = field(default_factory=dict)
+    verdicts: list[dict[str, object]] = field(default_factory=list)
+    interventions: int = 0
+
+
+class Floor:
+    """One production being shot with one generator."""
+
+    def __init__(self, production: Production, settings: Settings, listener: Listener) -> None:
+        self.production, self.settings, self.tell = production, settings, listener
+        self.critic: Critic = open_critic(settings.critic)
+        self._generator: Generator | None = None
+        self._rollout: Rollout | None = None
+        self._history: list[str] = []
+        self._before: Frames | None = None
+        self._take: _Take | None = None
+        self._abandoned: dict[str, int] = {}
+        self.spent: dict[str, float] = {}
+
+    @property
+    def generator(self) -> Generator:
+        """Opened when first needed: loading weights takes seconds."""
+        if self._generator is None:
+            began = time.perf_counter()
+            self._generator = open_generator(self.settings.generator, self.settings.memory)
+            self._spend("load", time.perf_counter() - began)
+        return self._generator
+
+    def _spend(self, what: str, seconds: float) -> None:
+        self.spent[what] = self.spent.get(what, 0.0) + seconds
+
+    def script(self) -> Script:
+        return self.production.read_script()
+
+    def timeline(self) -> Timeline:
+        return build_timeline(self.script(), self.generator.profile)
+
+    def depends(self, script: Script, shot: Shot, timing: ShotTiming) -> str:
+        """Hash of all that a shot asks for. The history it grows out of is not part of it: a new take of one shot leaves
+        the others as they are."""
+        profile = self.generator.profile
+        changes = [(chunk, shot_prompt(script, shot, profile, action)[0]) for chunk, action in timing.prompt_changes]
+        images = [file_digest(path) for entity in script.cast_of(shot) for path in self._pins(script, entity.id)]
+        return dependency_hash(
+            shot.id, shot_prompt(script, shot, profile)[0], changes, images, timing.chunks, shot.continuity,
+            self.settings.seed, profile.name, profile.weights, profile.memory, profile.delivered_size,
+        )  # fmt: skip
+
+    def _pins(self, script: Script, entity_id: str) -> list[Path]:
+        if self.generator.profile.max_references == 0:
+            return []
+        return references_of(self.production, script.entity(entity_id))
+
+    def stale(self) -> list[int]:
+        """Positions of the shots without a whole, current, circled take."""
+        script, timeline = self.script(), self.timeline()
+        found = []
+        for shot, timing in zip(script.shots(), timeline.shots, strict=True):
+            record = circled(self.production, shot.id)
+            if record is None or record.depends != self.depends(script, shot, timing) or not self._whole(record):
+                found.append(timing.position)
+        return found
+
+    def _whole(self, record: TakeRecord) -> bool:
+        folder = take_folder(self.production, record.shot, record.take)
+        return (folder / "frames.mp4").is_file() and read_take_chunks(self.production, record) is not None
+
+    def begin(self, position: int) -> None:
+        """Begins a take of the shot at `position` (from 1)."""
+        script, timeline = self.script(), self.timeline()
+        shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
+        self._ready(script, timeline, position)
+        whole = [n for n in takes_of(self.production, shot.id) if read_take(self.production, shot.id, n) is not None]
+        number = max(whole, default=0) + 1 + self._abandoned.get(shot.id, 0)
+        depends = self.depends(script, shot, timing)
+        prompt, notes = shot_prompt(script, shot, self.generator.profile)
+        for note in notes:
+            self.tell(Event("note", {"shot": shot.id, "note": note}))
+        pins = [path for entity in script.cast_of(shot) for path in self._pins(script, entity.id)]
+        width, height = self.generator.profile.delivered_size
+        assert self._rollout is not None
+        self._rollout.begin_shot(
+            prompt, shot=shot.id, take=number, references=pins[: self.generator.profile.max_references], continuity=shot.continuity
+        )
+        self._take = _Take(
+            shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
+            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], time.perf_counter(),
+        )  # fmt: skip
+        self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
+        self.tell(
+            Event("shot", {"shot": shot.id, "position": position, "of": len(timeline.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
+        )  # fmt: skip
+
+    def _ready(self, script: Script, timeline: Timeline, position: int) -> None:
+        """Brings the rollout to the moment before a shot: fed with the circled takes of all shots before it."""
+        shots = list(script.shots())[: position - 1]
+        wanted = []
+        for shot in shots:
+            record = circled(self.production, shot.id)
+            wanted.append(f"{shot.id}/{record.take}/{record.depends}" if record else f"{shot.id}/-")
+        done = len(self._history)
+        if self._rollout is None or self._history != wanted[:done]:
+            self._rollout = self.generator.start(self.settings.seed)
+            self._history, self._before, done = [], None, 0
+        for shot, mark in zip(shots[done:], wanted[done:], strict=True):
+            record = circled(self.production, shot.id)
+            chunks = read_take_chunks(self.production, record) if record else None
+            if record is not None and chunks is not None:
+                changes = dict(record.prompts)
+                self._rollout.begin_shot(changes[0], shot=shot.id, take=record.take, continuity=shot.continuity)
+                for index, latents in enumerate(chunks):
+                    if index and index in changes:
+                        self._rollout.reprompt(changes[index])
+                    self._before = self._rollout.feed(latents).frames
+            self._history.append(mark)
+
+    @property
+    def take(self) -> _Take:
+        if self._take is None:
+            raise FilmwrightError("no take is rolling")
+        return self._take
+
+    def rolling(self, position: int, number: int) -> bool:
+        """Whether that take is live in this process."""
+        return self._take is not None and self._take.timing.position == position and self._take.number == number
+
+    def chunks_left(self) -> int:
+        return self.take.timing.chunks - len(self.take.latents)
+
+    def roll(self) -> None:
+        """Makes the next chunk, or takes it from what an interrupted run left.
+
+        Raises:
+            ShotFailed: the generator could not.
+        """
+        take = self.take
+        index = len(take.latents)
+        for chunk, action in take.timing.prompt_changes:
+            if chunk == index and index:
+                self.reprompt(shot_prompt(self.script(), take.shot, self.generator.profile, action)[0])
+        assert self._rollout is not None
+        draw = take.draws.get(index, 0)
+        kept = take.rolling.kept(index, draw)
+        try:
+            chunk_made = self._rollout.feed(kept) if kept is not None else self._rollout.step()
+        except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
+            raise ShotFailed(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}") from error
+        if kept is None:
+            take.rolling.write(index, draw, chunk_made.latents)
+        began = time.perf_counter()
+        take.encoder.add(chunk_made.frames)
+        self._spend("encode", time.perf_counter() - began)
+        for what, seconds in chunk_made.spent.items():
+            self._spend(what, seconds)
+        take.latents.append(chunk_made.latents)
+        take.firsts.append(chunk_made.frames[0])
+        take.last_frames = chunk_made.frames
+        self.tell(
+            Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": kept is not None})
+        )  # fmt: skip
+
+    def review(self) -> Verdict:
+        """Shows the last chunk to the critic; the verdict is in the log before anything is done about it."""
+        take = self.take
+        assert take.last_frames is not None
+        index = len(take.latents) - 1
+        began = time.perf_counter()
+        cut = index == 0 and take.timing.position > 1 and take.shot.continuity == "new"
+        measures = self.generator.measure(
+            take.last_frames, take.prompts[-1][1],
+            [path for entity in self.script().cast_of(take.shot) for path in references_of(self.production, entity)],
+            before=self._before if cut else None,
+        )  # fmt: skip
+        look = Look(
+            measures, take.prompts[-1][1], index, cut, self.generator.profile.prompt_floor,
+            MAX_INTERVENTIONS - take.interventions, MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0),
+        )  # fmt: skip
+        verdict = self.critic.review(look)
+        self._spend("critic", time.perf_counter() - began)
+        entry = {"chunk": index, **verdict.model_dump(exclude_none=True), "measures": _plain(vars(measures))}
+        take.verdicts.append(entry)
+        self.production.log("verdict", shot=take.shot.id, take=take.number, **entry)
+        self.tell(Event("verdict", {"shot": take.shot.id, **entry}))
+        return verdict
+
+    def reprompt(self, prompt: str) -> None:
+        """Changes the prompt from the next chunk on."""
+        assert self._rollout is not None
+        self._rollout.reprompt(prompt)
+        self.take.prompts.append((len(self.take.latents), prompt))
+        self.production.log("reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt)
+
+    def rewind(self, chunks: int) -> None:
+        """Drops the last chunks; they are drawn anew."""
+        take = self.take
+        chunks = min(chunks, len(take.latents))
+        assert self._rollout is not None
+        self._rollout.rewind(chunks)
+        kept = len(take.latents) - chunks
+        for index in range(kept, len(take.latents)):
+            take.draws[index] = take.draws.get(index, 0) + 1
+        take.encoder.drop(chunks)
+        del take.latents[kept:], take.firsts[kept:]
+        take.prompts = [(since, text) for since, text in take.prompts if since <= kept]
+        take.interventions += 1
+
+    def spend_intervention(self) -> None:
+        self.take.interventions += 1
+
+    def finish(self) -> TakeRecord:
+        """Makes the take whole: video, key frames, record; then its folder gets its name."""
+        take, profile = self.take, self.generator.profile
+        began = time.perf_counter()
+        frames = take.encoder.save(take.rolling.folder / "frames.mp4")
+        assert take.last_frames is not None
+        stills = {"first": take.firsts[0], "middle": take.firsts[len(take.firsts) // 2], "last": take.last_frames[-1]}
+        if len(take.firsts) == 1:
+            stills["middle"] = take.last_frames[len(take.last_frames) // 2]
+        for name, frame in stills.items():
+            save_png(take.rolling.folder / "keyframes" / f"{name}.png", frame, profile.enlarge)
+        self._spend("encode", time.perf_counter() - began)
+        scores = [float(str(v["score"])) for v in take.verdicts]
+        record = TakeRecord(
+            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._history),
+            seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
+            licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts, verdicts=take.verdicts,
+            score=round(float(np.mean(scores)), 4) if scores and self.settings.critic != "none" else None,
+            spent_seconds=round(time.perf_counter() - take.began, 3), filmwright=__version__,
+        )  # fmt: skip
+        take.rolling.finish(record)
+        self.production.log("take", shot=record.shot, take=record.take, latents=latents_hash(take.latents), frames=frames)
+        self._history.append(f"{record.shot}/{record.take}/{record.depends}")
+        self._before = take.last_frames
+        self._take = None
+        return record
+
+    def _best(self, record: TakeRecord) -> int:
+        """The take to circle: the best score among the current ones, the later one on a tie."""
+        found = [read_take(self.production, record.shot, n) for n in takes_of(self.production, record.shot)]
+        current = [r for r in found if r is not None and r.depends == record.depends]
+        return max(current, key=lambda r: (r.score if r.score is not None else 1.0, r.take)).take
+
+    def choose(self, record: TakeRecord, newest: bool) -> int:
+        """Circles the newest take (asked for by a person) or the best one."""
+        number = record.take if newest else self._best(record)
+        circle(self.production, record.shot, number)
+        chosen = read_take(self.production, record.shot, number)
+        assert chosen is not None
+        self.tell(
+            Event("take", {"shot": record.shot, "take": number, "frames": chosen.frames, "score": chosen.score, "spent_seconds": chosen.spent_seconds})
+        )  # fmt: skip
+        return number
+
+    def abandon(self) -> None:
+        """Gives the take up; the rollout is built anew for whatever comes next, and the next take gets other noise."""
+        self._abandoned[self.take.shot.id] = self._abandoned.get(self.take.shot.id, 0) + 1
+        self._take = None
+        self._rollout = None
+
+
+def _plain(values: dict[str, object]) -> dict[str, object]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}

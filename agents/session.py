@@ -1,0 +1,217 @@
+"""What the commands do: one function each, over a production."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..storyboard.cut import CutReport
+from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.production import Production, Settings
+from ..storyboard.stage import open_generator
+from ..storyboard.takes import circled
+from ..storyboard.timeline import build_timeline
+from ..templates.loader import load_template
+from .casting import add_references, find_entity, load_reference
+from .critic import open_critic
+from .director import Director, Order, cut_film, plan_story
+from .events import Event, Listener
+from .floor import Floor
+from .pages import write_storyboard
+from .planner import open_planner
+from .rules.planner import slug
+from .rules.reading import split_title
+
+
+@dataclass(frozen=True)
+class FilmReport:
+    """How a run ended."""
+
+    folder: Path
+    film: CutReport | None
+    failed: tuple[str, ...]
+    stopped: bool
+    shares: dict[str, float]
+
+
+def check_settings(settings: Settings) -> None:
+    """Every name in the settings, before any work is done.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    open_planner(settings.planner)
+    load_template(settings.template)
+    open_critic(settings.critic)
+    open_generator(settings.generator, settings.memory)
+
+
+def default_folder(story: str) -> Path:
+    """The title's slug in the working folder, numbered if taken."""
+    title, body = split_title(story)
+    name = slug(title or " ".join(body.split()[:6]), "film")
+    folder, number = Path(name), 2
+    while folder.exists():
+        folder, number = Path(f"{name}-{number}"), number + 1
+    return folder
+
+
+def new_production(story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener) -> Production:
+    """Plans a story into a new production; on bad input the folder is removed again, so that nothing is half-written."""
+    for path in references.values():
+        load_reference(path)
+    target = folder or default_folder(story)
+    existed = target.exists()
+    production = Production.create(target, story, settings)
+    try:
+        script = plan_story(production, settings, tell)
+        for name in references:
+            find_entity(script, name)
+    except InputError:
+        if existed:
+            for path in target.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+    return production
+
+
+def plan(production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]]) -> Path:
+    """Writes the storyboard of a planned production; `draw` makes the stills."""
+    script = production.read_script()
+    add_references(production, script, references)
+    timeline = build_timeline(script, open_generator("theatre").profile)
+    drawings = draw(script, production.folder / "plan" / "stills", seed=settings.seed)
+    return write_storyboard(production, script, timeline, drawings)
+
+
+def shoot(production: Production, settings: Settings, order: Order, ask: Any, tell: Listener) -> FilmReport:
+    """Shoots what the order says, and cuts if it says so."""
+    with production.lock():
+        production.clear_rolling()
+        director = Director(production, settings, order, tell)
+        state = director.run(ask)
+        shares = {name: round(seconds, 3) for name, seconds in director.floor.spent.items()}
+        tell(Event("done", {"shares": shares}))
+        return FilmReport(
+            production.folder, director.report, tuple(state.get("failed", [])), bool(state.get("stopped")), shares
+        )
+
+
+def cut(production: Production, settings: Settings, tell: Listener) -> CutReport:
+    """Joins what has been shot."""
+    with production.lock():
+        return cut_film(production, settings, Floor(production, settings, tell), tell)
+
+
+def parse_shots(text: str | None) -> list[int] | None:
+    """Positions like `3,5-7`; None means all that are stale.
+
+    Raises:
+        InputError: not a list of positions and ranges.
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"--shots {part.strip()!r} is no position: write positions and ranges like 3,5-7")
+        low, high = int(first), int(last or first)
+        if high < low or high > 100_000:
+            raise InputError(f"--shots {part.strip()!r} is no range: write positions and ranges like 3,5-7")
+        found += range(low, high + 1)
+    return list(dict.fromkeys(found))
+
+
+def dry_run(production: Production, settings: Settings, shots: Sequence[int] | None, again: bool) -> dict[str, Any]:
+    """What `shoot` would do: stale shots, seconds, and cost."""
+    floor = Floor(production, settings, lambda event: None)
+    script, timeline = floor.script(), floor.timeline()
+    total = len(timeline.shots)
+    for number in shots or ():
+        if not 1 <= number <= total:
+            raise InputError(f"--shots {number}: this film has shots 1 to {total}")
+    stale = floor.stale()
+    chosen = list(shots) if shots is not None else list(range(1, total + 1))
+    todo = chosen if again else [n for n in chosen if n in stale]
+    rates = []
+    for shot in script.shots():
+        record = circled(production, shot.id)
+        if record is not None and record.weights == floor.generator.profile.weights:
+            rates.append(record.spent_seconds / record.chunks)
+    chunks = sum(timeline.shots[n - 1].chunks for n in todo)
+    seconds = round(chunks * sum(rates) / len(rates), 1) if rates else None
+    return {
+        "shoot": [{"position": n, "shot": timeline.shots[n - 1].shot_id, "chunks": timeline.shots[n - 1].chunks} for n in todo],
+        "stale": stale, "chunks": chunks, "estimated_seconds": seconds, "cost": 0.0,
+    }  # fmt: skip
+
+
+def status(production: Production, settings: Settings) -> dict[str, Any]:
+    """Where a production stands."""
+    script = production.read_script()
+    floor = Floor(production, settings, lambda event: None)
+    timeline = floor.timeline()
+    stale = set(floor.stale())
+    shots = []
+    for shot, timing in zip(script.shots(), timeline.shots, strict=True):
+        record = circled(production, shot.id)
+        state = "not shot" if record is None else "stale" if timing.position in stale else "shot"
+        last = record.verdicts[-1] if record and record.verdicts else None
+        shots.append(
+            {
+                "position": timing.position, "shot": shot.id, "size": shot.size, "seconds": round(timing.seconds, 3),
+                "planned_seconds": shot.seconds, "state": state, "take": record.take if record else None,
+                "score": record.score if record else None,
+                "verdict": f"{last['action']}: {last['reason']}" if last else None, "action": shot.action,
+            }  # fmt: skip
+        )
+    return {
+        "folder": str(production.folder), "title": script.title, "planner": script.planner, "generator": settings.generator,
+        "seconds": round(timeline.seconds, 3), "frames": timeline.frames, "shots": shots,
+        "film": str(production.film_path) if production.film_path.exists() else None,
+    }  # fmt: skip
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Validates a production or a script file and lays it out; seconds are those of the chunk grid.
+
+    Raises:
+        InputError: names the first thing that is wrong.
+    """
+    if path.is_dir():
+        production = Production.open(path)
+    elif path.is_file():
+        production = Production(path.parent)
+        if path.name != "script.yaml":
+            raise InputError(f"{path} is no script.yaml: give a production's folder or its script.yaml")
+    else:
+        raise InputError(f"{path} does not exist")
+    script = production.read_script()
+    chosen = production.read_settings()
+    for entity in script.entities:
+        for reference in entity.references:
+            load_reference(production.inside(reference.path))
+    profile = open_generator(chosen.generator, chosen.memory).profile
+    timeline = build_timeline(script, profile)
+    damaged = []
+    for shot in script.shots():
+        folder = production.folder / "takes" / shot.id
+        if (folder / "circled").exists() and circled(production, shot.id) is None:
+            damaged.append(shot.id)
+    if damaged:
+        raise FilmwrightError(f"takes of shot {', '.join(damaged)} are damaged or missing: 'filmwright shoot {production.folder}' makes them again")
+    return {
+        "title": script.title, "seconds": round(timeline.seconds, 3), "planned_seconds": round(script.seconds(), 3),
+        "frames": timeline.frames, "fps": timeline.fps,
+        "shots": [
+            {"position": t.position, "shot": t.shot_id, "seconds": round(t.seconds, 3), "planned_seconds": t.planned_seconds,
+             "cut_frame": t.cut_frame, "chunks": t.chunks}
+            for t in timeline.shots
+        ],
+    }  # fmt: skip

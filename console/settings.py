@@ -1,0 +1,94 @@
+"""Where a setting comes from: option > FILMWRIGHT_* > production.yaml > config.toml > default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_config_path
+from pydantic import ValidationError
+
+from ..storyboard.errors import InputError
+from ..storyboard.production import ReviewPoint, Settings
+
+REVIEW_POINTS: tuple[ReviewPoint, ...] = ("script", "casting", "takes", "cut")
+
+
+def config_path() -> Path:
+    """The user's configuration file; FILMWRIGHT_CONFIG names another."""
+    named = os.environ.get("FILMWRIGHT_CONFIG")
+    return Path(named) if named else user_config_path("filmwright") / "config.toml"
+
+
+def parse_review(text: str) -> list[ReviewPoint]:
+    """`none`, `all`, or points separated by commas.
+
+    Raises:
+        InputError: an unknown point.
+    """
+    if text == "none":
+        return []
+    if text == "all":
+        return list(REVIEW_POINTS)
+    found: list[ReviewPoint] = []
+    for part in (p.strip() for p in text.split(",")):
+        point = next((p for p in REVIEW_POINTS if p == part), None)
+        if point is None:
+            raise InputError(f"--review {part!r} is unknown: choose none, all, or some of {','.join(REVIEW_POINTS)}")
+        found.append(point)
+    return found
+
+
+def _from_environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = os.environ.get(f"FILMWRIGHT_{name.upper()}")
+        if value:
+            values[name] = parse_review(value) if name == "review" else value
+    return values
+
+
+def _from_config() -> dict[str, Any]:
+    path = config_path()
+    if not path.is_file():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if "review" in values and isinstance(values["review"], str):
+        values["review"] = parse_review(values["review"])
+    return values
+
+
+def resolve(options: Mapping[str, Any], recorded: Settings | None) -> Settings:
+    """The settings of a run.
+
+    Args:
+        options: what the command line gave; None means not given.
+        recorded: what production.yaml says, if there is one.
+
+    Raises:
+        InputError: a value is out of range or a key unknown; says where it came from.
+    """
+    default = Settings().model_dump()
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (str(config_path()), _from_config()),
+        ("production.yaml", recorded.model_dump(exclude_unset=True) if recorded else {}),
+        ("the environment", _from_environment()),
+        ("the command line", {k: v for k, v in options.items() if v is not None}),
+    ]
+    merged = dict(default)
+    for source, values in layers:
+        try:
+            Settings.model_validate({**default, **values})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(p) for p in first["loc"])
+            what = "is no setting" if first["type"] == "extra_forbidden" else f"= {first['input']!r}: {first['msg']}"
+            raise InputError(f"setting {name} from {source} {what}") from None
+        merged.update(values)
+    return Settings.model_validate(merged)

@@ -1,0 +1,72 @@
+"""Tables and lines for people."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..storyboard.stage import REGISTRY
+from ..templates.loader import ScriptTemplate
+
+
+def status_table(found: dict[str, Any]) -> str:
+    lines = [f"{found['title']} · {found['seconds']:.2f} s · {found['generator']} · {found['folder']}"]
+    for shot in found["shots"]:
+        score = f"{shot['score']:.2f}" if shot["score"] is not None else "    "
+        take = f"take {shot['take']}" if shot["take"] else ""
+        said = "" if not shot["verdict"] or shot["verdict"].startswith("continue") else f" · {shot['verdict']}"
+        lines.append(
+            f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {shot['state']:<9}{take:<8}{score}  {shot['action'][:60]}{said}"
+        )
+    lines.append(f"film: {found['film'] or 'not cut yet'}")
+    return "\n".join(lines)
+
+
+def check_table(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found['title']}: {len(found['shots'])} shots, {found['seconds']:.2f} s ({found['planned_seconds']:.2f} s planned), {found['frames']} frames at {found['fps']} fps"
+    ]
+    for shot in found["shots"]:
+        lines.append(
+            f"{shot['position']:>4}  {shot['shot']:<6} {shot['planned_seconds']:>6.2f} s -> {shot['seconds']:.2f} s ({shot['chunks']} chunks), cut at frame {shot['cut_frame']}"
+        )
+    return "\n".join(lines)
+
+
+def template_text(template: ScriptTemplate) -> str:
+    lines = [f"{template.title} ({template.name})", template.description, f"look: {template.style}", "", "story beats:"]
+    lines += [f"  {beat.name:<14} {beat.share:>4.0%}  {beat.summary} [{' '.join(beat.pattern)}]" for beat in template.beats]
+    lines += ["", f"shots of about {template.shot_seconds:g} s:"]
+    lines += [
+        f"  {role:<10} sizes {', '.join(grammar.sizes)}; movements {', '.join(grammar.movements)}; length x {grammar.weight:g}"
+        for role, grammar in template.grammar.items()
+    ]
+    return "\n".join(lines)
+
+
+def models_found() -> list[dict[str, Any]]:
+    """Every registered generator, and whether its weights are here."""
+    from pathlib import Path
+
+    weights = Path(__file__).parent.parent / "generator" / "weights"
+    found = []
+    for name in REGISTRY:
+        profile = weights / name / "profile.json"
+        if name == "theatre":
+            found.append({"name": name, "here": True, "says": "the paper theatre: draws the script itself, 832x480; the test oracle"})
+        elif profile.is_file():
+            p = json.loads(profile.read_text(encoding="utf-8"))
+            says = f"bundled, {p['width']}x{p['height']} at {p['fps']} fps, delivered x{p.get('enlarge', 4)}, memory {p['memory']}, {p['licence']}"
+            found.append({"name": name, "here": True, "says": says})
+        else:
+            found.append({"name": name, "here": False, "says": f"not bundled yet: 'filmwright train {name}' makes it"})
+    return found
+
+
+def training_line(progress: Any, as_json: bool) -> str:
+    """One report of a training stage."""
+    if as_json:
+        return json.dumps({"event": "training", **vars(progress)})
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+    left = max(0.0, progress.budget_minutes - progress.minutes)
+    return f"{progress.stage} step {progress.step}: {losses} · {progress.steps_per_second:.2f} steps/s · {left:.1f} min left"

@@ -1,0 +1,124 @@
+"""The cut: circled takes joined into the film, with fades, dissolves and titles only where the script asks for them.
+
+A fade or dissolve is drawn inside the first half second of its own shot, so it never changes the film's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import FilmwrightError
+from .exports import srt
+from .files import write_text
+from .production import Production
+from .script import Script
+from .stage import Frames, Profile
+from .takes import circled, take_folder
+from .timeline import ShotTiming, Timeline
+from .titles import title_card, write_on
+from .video import ShotEncoder, count_frames, join, read_frames
+
+TRANSITION_SECONDS = 0.5
+TITLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class CutReport:
+    """The film as it was joined; `missing` names the shots whose stand-in is in it."""
+
+    path: Path
+    frames: int
+    seconds: float
+    missing: tuple[str, ...]
+
+
+def shot_video(production: Production, timing: ShotTiming) -> Path | None:
+    """The video of the circled take, if it is whole and as long as the timeline says."""
+    record = circled(production, timing.shot_id)
+    if record is None or record.frames != timing.frames:
+        return None
+    path = take_folder(production, record.shot, record.take) / "frames.mp4"
+    try:
+        return path if path.is_file() and count_frames(path) == timing.frames else None
+    except FilmwrightError:
+        return None
+
+
+def write_stand_in(path: Path, drawn: Frames, timing: ShotTiming, profile: Profile) -> None:
+    """The video of a missing shot: drawn frames [F, H, W, 3] under a SHOT MISSING slate."""
+    width, height = profile.delivered_size
+    encoder = ShotEncoder(fps=profile.fps, width=width, height=height)
+    slate = f"SHOT MISSING · {timing.position} · {timing.shot_id}"
+    encoder.add(np.stack([write_on(frame, slate, "") for frame in drawn]))
+    encoder.save(path)
+
+
+def _with_transition(path: Path, shot: Path, before: Path | None, kind: str, profile: Profile) -> Path:
+    """Draws a fade from black or a dissolve from the last picture of the shot before, through moviepy."""
+    from moviepy import ColorClip, CompositeVideoClip, ImageClip, ImageSequenceClip, vfx
+
+    frames = list(read_frames(shot))
+    clip: Any = ImageSequenceClip(frames, fps=profile.fps)
+    length = min(TRANSITION_SECONDS, clip.duration / 2)
+    size = profile.delivered_size
+    if kind == "dissolve" and before is not None:
+        *_, last = read_frames(before)
+        under: Any = ImageClip(last).with_duration(clip.duration)
+    else:
+        under = ColorClip(size, color=(0, 0, 0)).with_duration(clip.duration)
+    mixed = CompositeVideoClip([under, clip.with_effects([vfx.CrossFadeIn(length)])], size=size)
+    encoder = ShotEncoder(fps=profile.fps, width=size[0], height=size[1])
+    encoder.add(np.stack([mixed.get_frame((i + 0.5) / profile.fps) for i in range(len(frames))]).astype(np.uint8))
+    encoder.save(path)
+    return path
+
+
+def assemble(
+    production: Production, script: Script, timeline: Timeline, profile: Profile, stand_ins: Mapping[str, Path]
+) -> CutReport:
+    """Joins the film and writes the subtitles.
+
+    Args:
+        stand_ins: videos for shots that have no usable take.
+
+    Raises:
+        FilmwrightError: a shot has neither a usable take nor a stand-in.
+    """
+    parts: list[Path] = []
+    missing = []
+    work = production.folder / "takes"
+    temporary: list[Path] = []
+    width, height = profile.delivered_size
+    try:
+        if script.titles:
+            card = title_card(script.title, script.logline, width, height)
+            encoder = ShotEncoder(fps=profile.fps, width=width, height=height)
+            encoder.add(np.broadcast_to(card, (round(TITLE_SECONDS * profile.fps), *card.shape)))
+            temporary.append(work / ".title.mp4")
+            encoder.save(temporary[-1])
+            parts.append(temporary[-1])
+        before: Path | None = None
+        for shot, timing in zip(script.shots(), timeline.shots, strict=True):
+            video = shot_video(production, timing)
+            if video is None:
+                missing.append(shot.id)
+                video = stand_ins.get(shot.id)
+            if video is None:
+                raise FilmwrightError(f"shot {shot.id} has no usable take: 'filmwright shoot {production.folder}' makes one")
+            part = video
+            if shot.transition_in != "cut":
+                temporary.append(work / f".{shot.id}.mp4")
+                part = _with_transition(temporary[-1], video, before, shot.transition_in, profile)
+            parts.append(part)
+            before = video
+        frames = join(production.film_path, parts)
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+    write_text(production.subtitles_path, srt(script, timeline))
+    return CutReport(production.film_path, frames, frames / profile.fps, tuple(missing))
