@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from .console.display import Display
     from .storyboard.production import Production, Settings
 
-for _name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DIFFUSERS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+for _name in (
+    "HF_HUB_OFFLINE",
+    "HF_HUB_DISABLE_TELEMETRY",
+    "DO_NOT_TRACK",
+    "DIFFUSERS_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+):
     os.environ.setdefault(_name, "1")
 
 app = typer.Typer(
@@ -36,6 +42,8 @@ templates_app = typer.Typer(no_args_is_help=True, help="Script templates.")
 models_app = typer.Typer(no_args_is_help=True, help="Generators.")
 app.add_typer(templates_app, name="templates")
 app.add_typer(models_app, name="models")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators.")
+app.add_typer(evaluate_app, name="evaluate")
 
 DirArg = Annotated[Path, typer.Argument(metavar="DIR", help="The production's folder.")]
 OutOpt = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the new production.")]
@@ -43,11 +51,17 @@ SecondsOpt = Annotated[float | None, typer.Option("--seconds", help="Length of t
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same film.")]
 TemplateOpt = Annotated[str | None, typer.Option("--template", help="Script template.")]
 PlannerOpt = Annotated[str | None, typer.Option("--planner", help="Who plans: rules.")]
-GeneratorOpt = Annotated[str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")]
+GeneratorOpt = Annotated[
+    str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")
+]
 MemoryOpt = Annotated[str | None, typer.Option("--memory", help="What the model remembers: window(N) or a preset.")]
 CriticOpt = Annotated[str | None, typer.Option("--critic", help="Who reviews: measured or none.")]
-ReviewOpt = Annotated[str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")]
-ReferenceOpt = Annotated[list[str] | None, typer.Option("--reference", metavar="NAME=FILE", help="An image of an entity; repeatable.")]
+ReviewOpt = Annotated[
+    str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")
+]
+ReferenceOpt = Annotated[
+    list[str] | None, typer.Option("--reference", metavar="NAME=FILE", help="An image of an entity; repeatable.")
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One event a line on stdout.")]
 VerboseOpt = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 QuietOpt = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]
@@ -70,7 +84,9 @@ def _errors(debug: bool) -> Iterator[None]:
     except OSError as error:
         if debug:
             raise
-        print(f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        print(
+            f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr
+        )
         raise typer.Exit(1) from None
 
 
@@ -109,7 +125,7 @@ def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings]:
 
 
 def _is_production(argument: str) -> bool:
-    return "\n" not in argument and len(argument) < 1000 and Path(argument).is_dir()
+    return 0 < len(argument.strip()) < 1000 and "\n" not in argument and Path(argument).is_dir()
 
 
 def _version(value: bool) -> None:
@@ -120,7 +136,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def main_options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Turns a story into a film."""
 
@@ -154,7 +172,9 @@ def film(
         _finish(report, display)
 
 
-def _new(story: str, out: Path | None, options: dict[str, Any], references: dict[str, Path], display: Display) -> tuple[Production, Settings]:
+def _new(
+    story: str, out: Path | None, options: dict[str, Any], references: dict[str, Path], display: Display
+) -> tuple[Production, Settings]:
     from .agents.session import check_settings, new_production
     from .console.settings import resolve
     from .console.story import read_story
@@ -176,7 +196,9 @@ def _finish(report: Any, display: Display) -> None:
         )  # fmt: skip
     missing = report.film.missing if report.film is not None else report.failed
     if missing:
-        raise FilmwrightError(f"shot {', '.join(missing)} is missing in the film: 'filmwright shoot {report.folder}' tries again")
+        raise FilmwrightError(
+            f"shot {', '.join(missing)} is missing in the film: 'filmwright shoot {report.folder}' tries again"
+        )
 
 
 @app.command()
@@ -198,11 +220,18 @@ def plan(
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             production, settings = _new(story, out, options, references, display)
             page = plan_pages(production, settings, references, draw_panels)
-        display.result(str(production.script_path), folder=str(production.folder), script=str(production.script_path), storyboard=str(page))
+        display.result(
+            str(production.script_path),
+            folder=str(production.folder),
+            script=str(production.script_path),
+            storyboard=str(page),
+        )
 
 
 @app.command()
-def animatic(folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False) -> None:
+def animatic(
+    folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False
+) -> None:
     """Draws the script with the paper theatre: animatic.mp4, in seconds."""
     with _errors(debug):
         from .animatic.movie import make_animatic
@@ -220,7 +249,12 @@ def animatic(folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, ver
                     Event("take", {"shot": timing.shot_id, "take": 0, "frames": timing.frames, "score": None, "spent_seconds": 0.0})
                 ) if verbose else None,
             )  # fmt: skip
-        display.result(str(production.animatic_path), film=str(production.animatic_path), frames=report.frames, seconds=report.seconds)
+        display.result(
+            str(production.animatic_path),
+            film=str(production.animatic_path),
+            frames=report.frames,
+            seconds=report.seconds,
+        )
 
 
 @app.command()
@@ -241,23 +275,33 @@ def shoot(
         from .console.review import terminal_asker
 
         positions = session.parse_shots(shots)
-        production, settings = _open(folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, review=review))
+        production, settings = _open(
+            folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, review=review)
+        )
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:
                 found = session.dry_run(production, settings, positions, again)
                 names = ", ".join(f"{s['position']} ({s['shot']})" for s in found["shoot"]) or "nothing"
-                guess = f"about {found['estimated_seconds']:.0f} s" if found["estimated_seconds"] is not None else "time unknown before the first take"
+                guess = (
+                    f"about {found['estimated_seconds']:.0f} s"
+                    if found["estimated_seconds"] is not None
+                    else "time unknown before the first take"
+                )
                 display.result(f"would shoot {names}: {found['chunks']} chunks, {guess}, no cost", **found)
                 return
             order = Order(positions, again, cut=False, references=_references(reference))
             report = session.shoot(production, settings, order, terminal_asker(display, str(folder)), display)
         if not report.stopped:
-            display.result(f"shot; 'filmwright cut {folder}' joins the film", folder=str(folder), failed=list(report.failed))
+            display.result(
+                f"shot; 'filmwright cut {folder}' joins the film", folder=str(folder), failed=list(report.failed)
+            )
         _finish(report, display)
 
 
 @app.command()
-def cut(folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False) -> None:
+def cut(
+    folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False
+) -> None:
     """Joins the circled takes: film.mp4, film.srt, storyboard.html."""
     with _errors(debug):
         from .agents import session
@@ -308,13 +352,19 @@ def templates_list(json: JsonOpt = False, debug: DebugOpt = False) -> None:
             if json:
                 import json as json_module
 
-                print(json_module.dumps({"name": name, "title": template.title, "description": template.description}, ensure_ascii=False))
+                print(
+                    json_module.dumps(
+                        {"name": name, "title": template.title, "description": template.description}, ensure_ascii=False
+                    )
+                )
             else:
                 print(f"{name:16} {template.description}")
 
 
 @templates_app.command("show")
-def templates_show(name: Annotated[str, typer.Argument(help="A template's name.")], json: JsonOpt = False, debug: DebugOpt = False) -> None:
+def templates_show(
+    name: Annotated[str, typer.Argument(help="A template's name.")], json: JsonOpt = False, debug: DebugOpt = False
+) -> None:
     """Shows a template: its story beats and shot grammar."""
     with _errors(debug):
         from .console.tables import template_text
@@ -342,7 +392,8 @@ def train(
     minutes: Annotated[float, typer.Option("--minutes", help="Time to train, shared out over the stages.")] = 60.0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run (default: runs/SIZE).")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage: autoencoder, base, student, clip or reader.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage: autoencoder, base, student or eyes.")] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Do not start from the bundled weights.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the noise.")] = 0,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
@@ -352,9 +403,32 @@ def train(
         from .training.recipe import train as run_training
 
         folder = run_training(
-            size, minutes=minutes, device=device, out=out, stage=stage, seed=seed, report=lambda p: print(training_line(p, json), file=sys.stdout if json else sys.stderr, flush=True)
+            size, minutes=minutes, device=device, out=out, stage=stage, seed=seed, scratch=scratch, report=lambda p: print(training_line(p, json), file=sys.stdout if json else sys.stderr, flush=True)
         )  # fmt: skip
         print(folder)
+
+
+@evaluate_app.command("films")
+def evaluate_films(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
+    memory: MemoryOpt = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads what a generator makes of held-out films: set, time, kind, hue, cuts."""
+    with _errors(debug):
+        from .console.display import open_display
+        from .console.tables import evaluation_table
+        from .evaluation.films import evaluate
+        from .evaluation.readers import load_reader
+        from .generator.bundle import reader_folder
+        from .storyboard.stage import open_generator
+
+        reader = load_reader(reader_folder(generator))
+        found = evaluate(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rfilm {n}/{films}", end="", file=sys.stderr, flush=True))  # fmt: skip
+        print(file=sys.stderr)
+        open_display(as_json=json, quiet=True, verbose=False).result(evaluation_table(found), **found)
 
 
 def main() -> None:

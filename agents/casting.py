@@ -30,9 +30,13 @@ def load_reference(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"reference {path} has {image.width}x{image.height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels, make it smaller")
+                raise InputError(
+                    f"reference {path} has {image.width}x{image.height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels, make it smaller"
+                )
             if min(image.size) < MIN_SIDE:
-                raise InputError(f"reference {path} is {image.width}x{image.height}: at least {MIN_SIDE} pixels a side are needed")
+                raise InputError(
+                    f"reference {path} is {image.width}x{image.height}: at least {MIN_SIDE} pixels a side are needed"
+                )
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
                 clear = upright.convert("RGBA")
@@ -40,7 +44,9 @@ def load_reference(path: Path) -> Image.Image:
                 return Image.alpha_composite(white, clear).convert("RGB")
             return upright.convert("RGB")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(f"reference {path} is no readable image ({type(error).__name__}): give a PNG or JPEG file") from error
+        raise InputError(
+            f"reference {path} is no readable image ({type(error).__name__}): give a PNG or JPEG file"
+        ) from error
 
 
 def find_entity(script: Script, name: str) -> Entity:
@@ -83,7 +89,9 @@ def references_of(production: Production, entity: Entity) -> list[Path]:
     own = [production.inside(reference.path) for reference in entity.references]
     for path in own:
         if not path.is_file():
-            raise InputError(f"entity {entity.id}: reference {path} is missing; restore it or remove it from script.yaml")
+            raise InputError(
+                f"entity {entity.id}: reference {path} is missing; restore it or remove it from script.yaml"
+            )
     drawn = production.reference_folder(entity.id) / "drawn.png"
     return own + ([drawn] if drawn.is_file() else [])
 

@@ -21,26 +21,26 @@ os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 os.environ.setdefault("LANGSMITH_TRACING", "false")
 os.environ.setdefault("LANGCHAIN_TRACING_V2", "false")
 
-import numpy as np  # noqa: E402
-from langgraph.checkpoint.sqlite import SqliteSaver  # noqa: E402
-from langgraph.graph import END, START, StateGraph  # noqa: E402
-from langgraph.types import Command, interrupt  # noqa: E402
+import numpy as np
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
 
-from ..storyboard.caption import parse_caption  # noqa: E402
-from ..storyboard.cut import CutReport, assemble, write_stand_in  # noqa: E402
-from ..storyboard.errors import InputError  # noqa: E402
-from ..storyboard.production import Production, ReviewPoint, Settings  # noqa: E402
-from ..storyboard.script import Script  # noqa: E402
-from ..storyboard.stage import Frames, open_generator  # noqa: E402
-from ..storyboard.takes import circled, dependency_hash, file_digest, shot_folder, take_folder  # noqa: E402
-from ..storyboard.timeline import ShotTiming  # noqa: E402
-from ..templates.loader import load_template  # noqa: E402
-from .casting import add_references, draw_missing  # noqa: E402
-from .events import Event, Listener  # noqa: E402
-from .floor import Floor, ShotFailed  # noqa: E402
-from .pages import write_storyboard  # noqa: E402
-from .planner import open_planner  # noqa: E402
-from .prompts import shot_prompt  # noqa: E402
+from ..storyboard.caption import parse_caption
+from ..storyboard.cut import CutReport, assemble, write_stand_in
+from ..storyboard.errors import InputError
+from ..storyboard.production import Production, ReviewPoint, Settings
+from ..storyboard.script import Script
+from ..storyboard.stage import Frames, open_generator
+from ..storyboard.takes import circled, dependency_hash, file_digest, shot_folder, take_folder
+from ..storyboard.timeline import ShotTiming
+from ..templates.loader import load_template
+from .casting import add_references, draw_missing
+from .events import Event, Listener
+from .floor import Floor, ShotFailed
+from .pages import write_storyboard
+from .planner import open_planner
+from .prompts import shot_prompt
 
 Decision = Literal["approve", "modify", "reject", "terminate"]
 """approve: go on. modify: go on with the given text. reject: do it again. terminate: stop here, keep everything."""
@@ -240,7 +240,9 @@ class Director:
         graph.add_conditional_edges("plan", lambda s: go("script", "ask_script", "cast"), ["ask_script", "cast"])
         graph.add_conditional_edges("ask_script", after_script, ["cast", "ask_script", "replan", "stop"])
         graph.add_edge("replan", "plan")
-        graph.add_conditional_edges("cast", lambda s: go("casting", "ask_casting", "next_shot"), ["ask_casting", "next_shot"])
+        graph.add_conditional_edges(
+            "cast", lambda s: go("casting", "ask_casting", "next_shot"), ["ask_casting", "next_shot"]
+        )
         graph.add_conditional_edges(
             "ask_casting", lambda s: "stop" if s["decision"] == "terminate" else "next_shot", ["next_shot", "stop"]
         )
@@ -251,7 +253,9 @@ class Director:
             "roll", lambda s: "next_shot" if s["decision"] == "failed" else "review", ["next_shot", "review"]
         )
         graph.add_conditional_edges(
-            "review", lambda s: {"reshoot": "begin", "whole": "circle"}.get(s["decision"], "roll"), ["begin", "circle", "roll"]
+            "review",
+            lambda s: {"reshoot": "begin", "whole": "circle"}.get(s["decision"], "roll"),
+            ["begin", "circle", "roll"],
         )
         graph.add_conditional_edges("circle", lambda s: go("takes", "ask_take", "next_shot"), ["ask_take", "next_shot"])
         graph.add_conditional_edges(

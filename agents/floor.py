@@ -133,7 +133,10 @@ class Floor:
         script, timeline = self.script(), self.timeline()
         shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
         self._ready(script, timeline, position)
-        whole = [n for n in takes_of(self.production, shot.id) if read_take(self.production, shot.id, n) is not None]
+        records = (read_take(self.production, shot.id, n) for n in takes_of(self.production, shot.id))
+        whole = [
+            r.take for r in records if r is not None and self._whole(r)
+        ]  # a damaged take is made anew under its number
         number = max(whole, default=0) + 1 + self._abandoned.get(shot.id, 0)
         depends = self.depends(script, shot, timing)
         prompt, notes = shot_prompt(script, shot, self.generator.profile)
@@ -143,7 +146,11 @@ class Floor:
         width, height = self.generator.profile.delivered_size
         assert self._rollout is not None
         self._rollout.begin_shot(
-            prompt, shot=shot.id, take=number, references=pins[: self.generator.profile.max_references], continuity=shot.continuity
+            prompt,
+            shot=shot.id,
+            take=number,
+            references=pins[: self.generator.profile.max_references],
+            continuity=shot.continuity,
         )
         self._take = _Take(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
@@ -207,7 +214,9 @@ class Floor:
         try:
             chunk_made = self._rollout.feed(kept) if kept is not None else self._rollout.step()
         except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
-            raise ShotFailed(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}") from error
+            raise ShotFailed(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            ) from error
         if kept is None:
             take.rolling.write(index, draw, chunk_made.latents)
         began = time.perf_counter()
@@ -251,7 +260,9 @@ class Floor:
         assert self._rollout is not None
         self._rollout.reprompt(prompt)
         self.take.prompts.append((len(self.take.latents), prompt))
-        self.production.log("reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt)
+        self.production.log(
+            "reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt
+        )
 
     def rewind(self, chunks: int) -> None:
         """Drops the last chunks; they are drawn anew."""
@@ -291,7 +302,9 @@ class Floor:
             spent_seconds=round(time.perf_counter() - take.began, 3), filmwright=__version__,
         )  # fmt: skip
         take.rolling.finish(record)
-        self.production.log("take", shot=record.shot, take=record.take, latents=latents_hash(take.latents), frames=frames)
+        self.production.log(
+            "take", shot=record.shot, take=record.take, latents=latents_hash(take.latents), frames=frames
+        )
         self._history.append(f"{record.shot}/{record.take}/{record.depends}")
         self._before = take.last_frames
         self._take = None

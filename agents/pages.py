@@ -29,5 +29,6 @@ def write_storyboard(
         score = f"score {record.score:.2f}" if record.score is not None else "not reviewed"
         verdict = "; ".join([score, *acted])
         panels[shot.id] = Panel(still, f"take {record.take} by {record.weights} ({record.licence})", verdict)
-    write_text(production.page_path, storyboard_html(script, timeline, panels))
-    return production.page_path
+    page: Path = production.page_path
+    write_text(page, storyboard_html(script, timeline, panels))
+    return page

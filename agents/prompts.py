@@ -18,5 +18,11 @@ def shot_prompt(script: Script, shot: Shot, profile: Profile, action: str | None
     scene = script.scene_of(shot.id)
     place = script.entity(scene.location)
     cast = "; ".join(f"{e.name}: {e.description}" for e in script.cast_of(shot))
-    parts = [f"{shot.size} shot", f"{place.description or place.name}, {scene.time}", cast, action or shot.action, script.style]
+    parts = [
+        f"{shot.size} shot",
+        f"{place.description or place.name}, {scene.time}",
+        cast,
+        action or shot.action,
+        script.style,
+    ]
     return ". ".join(part for part in parts if part), ()

@@ -59,7 +59,9 @@ def default_folder(story: str) -> Path:
     return folder
 
 
-def new_production(story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener) -> Production:
+def new_production(
+    story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener
+) -> Production:
     """Plans a story into a new production; on bad input the folder is removed again, so that nothing is half-written."""
     for path in references.values():
         load_reference(path)
@@ -80,7 +82,9 @@ def new_production(story: str, folder: Path | None, settings: Settings, referenc
     return production
 
 
-def plan(production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]]) -> Path:
+def plan(
+    production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]]
+) -> Path:
     """Writes the storyboard of a planned production; `draw` makes the stills."""
     script = production.read_script()
     add_references(production, script, references)
@@ -165,11 +169,17 @@ def status(production: Production, settings: Settings) -> dict[str, Any]:
         last = record.verdicts[-1] if record and record.verdicts else None
         shots.append(
             {
-                "position": timing.position, "shot": shot.id, "size": shot.size, "seconds": round(timing.seconds, 3),
-                "planned_seconds": shot.seconds, "state": state, "take": record.take if record else None,
+                "position": timing.position,
+                "shot": shot.id,
+                "size": shot.size,
+                "seconds": round(timing.seconds, 3),
+                "planned_seconds": shot.seconds,
+                "state": state,
+                "take": record.take if record else None,
                 "score": record.score if record else None,
-                "verdict": f"{last['action']}: {last['reason']}" if last else None, "action": shot.action,
-            }  # fmt: skip
+                "verdict": f"{last['action']}: {last['reason']}" if last else None,
+                "action": shot.action,
+            }
         )
     return {
         "folder": str(production.folder), "title": script.title, "planner": script.planner, "generator": settings.generator,
@@ -205,7 +215,9 @@ def check(path: Path) -> dict[str, Any]:
         if (folder / "circled").exists() and circled(production, shot.id) is None:
             damaged.append(shot.id)
     if damaged:
-        raise FilmwrightError(f"takes of shot {', '.join(damaged)} are damaged or missing: 'filmwright shoot {production.folder}' makes them again")
+        raise FilmwrightError(
+            f"takes of shot {', '.join(damaged)} are damaged or missing: 'filmwright shoot {production.folder}' makes them again"
+        )
     return {
         "title": script.title, "seconds": round(timeline.seconds, 3), "planned_seconds": round(script.seconds(), 3),
         "frames": timeline.frames, "fps": timeline.fps,

@@ -66,7 +66,11 @@ def make_animatic(
                 times = torch.arange(start, start + count, DRAWN_EVERY) / timeline.fps
                 drawn = to_frames(scene.draw(times))
                 finished = [
-                    write_on(drawn[i // DRAWN_EVERY], slate_of(shot, timing), _said(spoken, (timing.cut_frame + start + i) / timeline.fps))
+                    write_on(
+                        drawn[i // DRAWN_EVERY],
+                        slate_of(shot, timing),
+                        _said(spoken, (timing.cut_frame + start + i) / timeline.fps),
+                    )
                     for i in range(count)
                 ]
                 pending.result()

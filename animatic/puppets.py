@@ -59,7 +59,9 @@ def motion(action: str, seconds: Tensor) -> Motion:
         case "walks":
             return Motion(0.03 * torch.sin(turn * 2.6).abs(), torch.sin(turn * 1.3), zero, blink, zero + 0.04, zero)
         case "runs":
-            return Motion(0.09 * torch.sin(turn * 4.0).abs(), 1.5 * torch.sin(turn * 2.0), zero, blink, zero + 0.22, zero)
+            return Motion(
+                0.09 * torch.sin(turn * 4.0).abs(), 1.5 * torch.sin(turn * 2.0), zero, blink, zero + 0.22, zero
+            )
         case "jumps":
             arc = torch.sin(turn * 0.66).clamp(min=0.0)
             return Motion(0.35 * arc, 0.6 * arc, zero, blink, zero, 0.06 * arc - 0.03)
@@ -112,7 +114,9 @@ def _eye(sheet: Sheet, x: float, y: float, radius: float, open_: Tensor) -> None
     paint(sheet.rgb, lid, (0.35, 0.28, 0.30))
 
 
-def _legs(sheet: Sheet, swing: Tensor, at: tuple[float, ...], top: float, radius: float, colour: Colour | Tensor) -> None:
+def _legs(
+    sheet: Sheet, swing: Tensor, at: tuple[float, ...], top: float, radius: float, colour: Colour | Tensor
+) -> None:
     for index, x in enumerate(at):
         step = swing * (0.13 if index % 2 else -0.13)
         sheet.piece(capsule(sheet.x, sheet.y, x, top, x + step, 0.04, radius), colour)
@@ -224,7 +228,9 @@ HEAD_HEIGHT = {"person": 0.82, "rabbit": 0.62, "bear": 0.83, "bird": 0.68, "fox"
 """Where a close shot looks, in local units."""
 
 
-def draw_puppet(kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
+def draw_puppet(
+    kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor, pixel: float
+) -> tuple[Tensor, Tensor]:
     """Cuts one puppet out.
 
     Args:
@@ -239,8 +245,12 @@ def draw_puppet(kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor
     head_x, head_top, neck = _KINDS[kind](sheet, _cloth(sheet.x, sheet.y, look), column)
     if look.accessory == "scarf":
         sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.15, neck, head_x + 0.13, neck, 0.05), (0.97, 0.97, 0.90))
-        sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.10, neck, head_x - 0.15, neck - 0.16, 0.04), (0.97, 0.97, 0.90))
+        sheet.piece(
+            capsule(sheet.x, sheet.y, head_x - 0.10, neck, head_x - 0.15, neck - 0.16, 0.04), (0.97, 0.97, 0.90)
+        )
     elif look.accessory == "hat":
         sheet.piece(box(sheet.x, sheet.y, head_x, head_top + 0.12, 0.12, 0.13), (0.16, 0.14, 0.18))
-        sheet.piece(capsule(sheet.x, sheet.y, head_x - 0.19, head_top, head_x + 0.19, head_top, 0.03), (0.16, 0.14, 0.18))
+        sheet.piece(
+            capsule(sheet.x, sheet.y, head_x - 0.19, head_top, head_x + 0.19, head_top, 0.03), (0.16, 0.14, 0.18)
+        )
     return sheet.rgb, sheet.alpha

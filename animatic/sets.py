@@ -91,7 +91,10 @@ def _forest(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
         base = GROUND + 0.16
         near.shape(box(near.x, near.y, cx, base + 0.15, 0.055, 0.2), (0.36, 0.22, 0.12))
         for k in range(3):
-            near.shape(triangle(near.x, near.y, cx, base + 0.22 + 0.28 * k, 0.36 - 0.08 * k, 0.46), (0.07, 0.30 + 0.05 * k, 0.14))
+            near.shape(
+                triangle(near.x, near.y, cx, base + 0.22 + 0.28 * k, 0.36 - 0.08 * k, 0.46),
+                (0.07, 0.30 + 0.05 * k, 0.14),
+            )
 
 
 def _meadow(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
@@ -191,7 +194,9 @@ PAINTERS: dict[str, Painter] = {
 }
 
 
-def paint_set(name: str, time: str, layout_seed: int, x: Tensor, y: Tensor, pixel: float) -> tuple[Tensor, Tensor, Tensor]:
+def paint_set(
+    name: str, time: str, layout_seed: int, x: Tensor, y: Tensor, pixel: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Paints a set on coordinates `x`, `y` [H, W] (stage units; `pixel` is a pixel's size in them).
 
     Returns:

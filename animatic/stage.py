@@ -109,7 +109,9 @@ class Scene:
     def backdrop(self, camera_x: Tensor) -> Tensor:
         """The empty set [F, 3, H, W]; the far layer moves half as fast."""
         if not camera_x.any():
-            still = torch.lerp(self._slide(self._far, 0.0), self._slide(self._near, 0.0), self._slide(self._near_alpha, 0.0))
+            still = torch.lerp(
+                self._slide(self._far, 0.0), self._slide(self._near, 0.0), self._slide(self._near_alpha, 0.0)
+            )
             return still.repeat(len(camera_x), 1, 1, 1)
         frames = []
         for x in camera_x.tolist():

@@ -70,7 +70,9 @@ class TheatreRollout:
         if self._scene is None:
             raise FilmwrightError("no shot has begun: call begin_shot first")
         if latents.shape != (1, self._profile.chunk_latents, 1, 1):
-            raise FilmwrightError(f"latents of shape {latents.shape} are not the theatre's: these chunks are another generator's")
+            raise FilmwrightError(
+                f"latents of shape {latents.shape} are not the theatre's: these chunks are another generator's"
+            )
         per = self._profile.frames_per_latent
         frames = torch.arange(int(latents[0, 0, 0, 0]) * per, (int(latents[0, -1, 0, 0]) + 1) * per)
         drawn = to_frames(self._scene.draw(frames / self._profile.fps))

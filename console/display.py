@@ -25,7 +25,9 @@ class Display(AbstractContextManager["Display"]):
     def pause(self) -> None:
         """Leaves the terminal to a question."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
 
@@ -90,7 +92,9 @@ class RichDisplay(Display):
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def pause(self) -> None:
@@ -100,7 +104,9 @@ class RichDisplay(Display):
         values = event.values
         if event.kind == "shot":
             if self._film is None:
-                self._film = self._progress.add_task("film", total=values["of"], completed=values["position"] - 1, rate="")
+                self._film = self._progress.add_task(
+                    "film", total=values["of"], completed=values["position"] - 1, rate=""
+                )
                 self._shot = self._progress.add_task("shot", total=values["chunks"], rate="")
                 self._began = time.monotonic()
             self._progress.start()
@@ -137,7 +143,9 @@ def _sentence(event: Event) -> str:
         case "failed":
             return f"shot {v['shot']} failed: {v['reason']}; the film goes on without it"
         case "cut":
-            return f"cut: {v['frames']} frames, {v['seconds']:.2f} s" + (f"; missing {', '.join(v['missing'])}" if v["missing"] else "")
+            return f"cut: {v['frames']} frames, {v['seconds']:.2f} s" + (
+                f"; missing {', '.join(v['missing'])}" if v["missing"] else ""
+            )
         case "warning":
             return f"warning: {v['text']}"
         case "done":

@@ -35,7 +35,9 @@ def read_story(argument: str) -> str:
         exists = False
     if path is not None and exists:
         if path.stat().st_size > MAX_STORY_BYTES:
-            raise InputError(f"{path} is {path.stat().st_size / 1e6:.1f} MB long: at most 1 MB of text is accepted, split it")
+            raise InputError(
+                f"{path} is {path.stat().st_size / 1e6:.1f} MB long: at most 1 MB of text is accepted, split it"
+            )
         return check_story(_decode(path.read_bytes(), str(path)), str(path))
     if looks_like_path(argument):
         raise InputError(f"story file {argument!r} does not exist: check the path, or give the text itself")

@@ -35,7 +35,9 @@ def check_table(found: dict[str, Any]) -> str:
 
 def template_text(template: ScriptTemplate) -> str:
     lines = [f"{template.title} ({template.name})", template.description, f"look: {template.style}", "", "story beats:"]
-    lines += [f"  {beat.name:<14} {beat.share:>4.0%}  {beat.summary} [{' '.join(beat.pattern)}]" for beat in template.beats]
+    lines += [
+        f"  {beat.name:<14} {beat.share:>4.0%}  {beat.summary} [{' '.join(beat.pattern)}]" for beat in template.beats
+    ]
     lines += ["", f"shots of about {template.shot_seconds:g} s:"]
     lines += [
         f"  {role:<10} sizes {', '.join(grammar.sizes)}; movements {', '.join(grammar.movements)}; length x {grammar.weight:g}"
@@ -53,7 +55,13 @@ def models_found() -> list[dict[str, Any]]:
     for name in REGISTRY:
         profile = weights / name / "profile.json"
         if name == "theatre":
-            found.append({"name": name, "here": True, "says": "the paper theatre: draws the script itself, 832x480; the test oracle"})
+            found.append(
+                {
+                    "name": name,
+                    "here": True,
+                    "says": "the paper theatre: draws the script itself, 832x480; the test oracle",
+                }
+            )
         elif profile.is_file():
             p = json.loads(profile.read_text(encoding="utf-8"))
             says = f"bundled, {p['width']}x{p['height']} at {p['fps']} fps, delivered x{p.get('enlarge', 4)}, memory {p['memory']}, {p['licence']}"
@@ -70,3 +78,17 @@ def training_line(progress: Any, as_json: bool) -> str:
     losses = ", ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
     left = max(0.0, progress.budget_minutes - progress.minutes)
     return f"{progress.stage} step {progress.step}: {losses} · {progress.steps_per_second:.2f} steps/s · {left:.1f} min left"
+
+
+def evaluation_table(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found['generator']}, memory {found['memory']}: {found['films']} held-out films, {found['frames_per_second']} frames/s on {found['threads']} threads",
+        f"scored by {found['scored_by']}", "",
+        f"{'':32} {'made':>7}  {'95 % interval':>15}   {'on truth':>8}  asked",
+    ]  # fmt: skip
+    for name, rate in found["made"].items():
+        truth = found["truth"][name]["rate"]
+        lines.append(
+            f"{name:32} {rate['rate']:>7.1%}  {rate['low']:>6.1%} … {rate['high']:>6.1%}   {truth:>8.1%}  {rate['asked']:.0f}"
+        )
+    return "\n".join(lines)

@@ -94,7 +94,7 @@ def attend(
     v = v_RNHD
     mask = None
     if pages is not None and selection is not None and selection.frames.shape[1]:
-        R, S = selection.frames.shape
+        R = selection.frames.shape[0]
         chosen = selection.frames.flatten()
         past_k = pages[0].index_select(0, chosen).reshape(R, -1, *k.shape[2:])
         past_v = pages[1].index_select(0, chosen).reshape(R, -1, *k.shape[2:])

@@ -101,7 +101,7 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latents_mean: tuple[float, ...] = (0.0,) * 16,
         latents_std: tuple[float, ...] = (1.0,) * 16,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         a, b, c = encoder_widths
         self.encoder = nn.ModuleList(
             [
@@ -121,7 +121,9 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             ]
         )  # fmt: skip
 
-    def _run(self, layers: nn.ModuleList, x: Tensor, memory: Memory | None, starts_BF: Tensor | None) -> tuple[Tensor, Memory]:
+    def _run(
+        self, layers: nn.ModuleList, x: Tensor, memory: Memory | None, starts_BF: Tensor | None
+    ) -> tuple[Tensor, Memory]:
         """Passes [B, T, C, H, W] through; `starts_BF` marks latent frames at which all memory is dropped."""
         kept: Memory = []
         latent_frames = starts_BF.shape[1] if starts_BF is not None else 0

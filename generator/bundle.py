@@ -1,6 +1,6 @@
 """A bundle: everything a model needs, as a diffusers folder plus `profile.json`.
 
-    transformer/  text_encoder/  tokenizer/  vae/  clip/   profile.json   README.md (the model card)
+transformer/  text_encoder/  tokenizer/  vae/  clip/   profile.json   README.md (the model card)
 """
 
 from __future__ import annotations
@@ -21,6 +21,20 @@ from .text import TEXT_TOKENS, TextEmbedder
 from .transformer import CausalWanTransformer3DModel
 
 BUNDLED = Path(__file__).parent / "weights"
+
+
+def reader_folder(generator: str) -> Path:
+    """Where the reader of a bundle is; the theatre is read by the nano bundle's.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = (
+        Path(generator) if Path(generator).is_dir() else BUNDLED / ("nano" if generator == "theatre" else generator)
+    )
+    if not (folder / "reader" / "config.json").is_file():
+        raise InputError(f"{folder} has no reader: 'filmwright train nano --stage eyes' makes one")
+    return folder / "reader"
 
 
 class BundleProfile(BaseModel):
@@ -59,21 +73,26 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
     """
-    import diffusers
     import transformers
+    from diffusers.utils import logging as diffusers_logging
     from transformers import CLIPModel, PreTrainedTokenizerFast, UMT5EncoderModel
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    diffusers.logging.set_verbosity_error()
+    diffusers_logging.set_verbosity_error()
     if not (folder / "profile.json").is_file():
-        raise InputError(f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', or name another generator")
+        raise InputError(
+            f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', or name another generator"
+        )
     part = "profile.json"
     try:
         profile = BundleProfile.model_validate(json.loads((folder / part).read_text(encoding="utf-8")))
-        sampling = Sampling(**{k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
+        sampling = Sampling(**values)
         part = "transformer"
-        transformer = CausalWanTransformer3DModel.from_pretrained(folder / part, use_safetensors=True, low_cpu_mem_usage=False)
+        transformer = CausalWanTransformer3DModel.from_pretrained(
+            folder / part, use_safetensors=True, low_cpu_mem_usage=False
+        )
         part = "vae"
         autoencoder = TinyVideoAutoencoder.from_pretrained(folder / part, use_safetensors=True, low_cpu_mem_usage=False)
         part = "text_encoder"
@@ -89,7 +108,9 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
         if isinstance(error, InputError):
             raise
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"the weights in {folder / part} are damaged or incomplete ({reason}): restore the folder") from error
+        raise InputError(
+            f"the weights in {folder / part} are damaged or incomplete ({reason}): restore the folder"
+        ) from error
     parts: dict[str, nn.Module] = {"transformer": transformer, "vae": autoencoder, "text_encoder": encoder}
     for name, module in parts.items():
         module.float().eval().requires_grad_(False).to(device)

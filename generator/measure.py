@@ -62,7 +62,9 @@ def measure_frames(
         features = image_features(clip[0], _tensor(frames[:: max(1, len(frames) // 4)]))
         told = float((features @ text_features(clip[0], clip[1], [prompt]).T).mean())
         if references:
-            images = [np.asarray(Image.open(path).convert("RGB").resize((CLIP_PIXELS, CLIP_PIXELS))) for path in references]
+            images = [
+                np.asarray(Image.open(path).convert("RGB").resize((CLIP_PIXELS, CLIP_PIXELS))) for path in references
+            ]
             alike = float((features @ image_features(clip[0], _tensor(np.stack(images))).T).max(dim=1).values.mean())
     change = None
     if before is not None:

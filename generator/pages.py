@@ -16,7 +16,15 @@ class PageStore:
     """Pages of all layers. Frames are numbered from 0 over the whole film."""
 
     def __init__(
-        self, *, layers: int, capacity: int, tokens: int, heads: int, head_width: int, dtype: torch.dtype, device: torch.device
+        self,
+        *,
+        layers: int,
+        capacity: int,
+        tokens: int,
+        heads: int,
+        head_width: int,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         shape = (layers, capacity, tokens, heads, head_width)
         self.capacity = capacity

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from .noise import noise
 from .pages import PageStore
 from .sampling import sample
 from .transformer import Paged
+
 
 @dataclass
 class _Shot:
@@ -56,7 +58,7 @@ class ModelRollout:
         self._latent = (bundle.profile.height // 8, bundle.profile.width // 8)
         model = bundle.transformer
         self._grid = model.grid(*self._latent)
-        first = model.blocks[0].attn1
+        first: Any = model.blocks[0].get_submodule("attn1")
         self._store = PageStore(
             layers=len(model.blocks), capacity=memory.capacity(self._length), tokens=self._grid[0] * self._grid[1],
             heads=first.heads, head_width=first.to_q.out_features // first.heads, dtype=torch.float32, device=device,
@@ -110,7 +112,9 @@ class ModelRollout:
         if latents.shape != expected:
             raise FilmwrightError(f"latents of shape {latents.shape} cannot be fed: this model's chunks are {expected}")
         if not np.isfinite(latents).all():
-            raise FilmwrightError("latents with NaN or infinity cannot be fed: the chunk file is damaged, shoot it again")
+            raise FilmwrightError(
+                "latents with NaN or infinity cannot be fed: the chunk file is damaged, shoot it again"
+            )
         return self._append(torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32)).to(self._device))
 
     def rewind(self, chunks: int) -> None:

@@ -140,7 +140,9 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(width, eps, elementwise_affine=False)
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, width) / width**0.5)
 
-    def forward(self, x: Tensor, text: Tensor, time_R6d: Tensor, layer: int, context: Context, grid: tuple[int, int]) -> Tensor:
+    def forward(
+        self, x: Tensor, text: Tensor, time_R6d: Tensor, layer: int, context: Context, grid: tuple[int, int]
+    ) -> Tensor:
         parts = (self.scale_shift_table.float() + time_R6d.float()).chunk(6, dim=1)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = parts
         h = (self.norm1(x.float()) * (1 + scale) + shift).to(x.dtype)
@@ -150,7 +152,8 @@ class Block(nn.Module):
         q, k, v = (t.transpose(1, 2) for t in self.attn2.project(h, text))
         x = x + self.attn2.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
         h = (self.norm3(x.float()) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
-        return (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
+        out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
+        return out
 
 
 class _TwoLayer(nn.Module):
@@ -207,7 +210,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         trained_span: int = 0,
         cut_stream: str = "continue",
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         width = num_attention_heads * attention_head_dim
         self.patch_embedding = nn.Conv3d(in_channels, width, kernel_size=patch_size, stride=patch_size)
         self.condition_embedder = ConditionEmbedder(width, freq_dim, text_dim)
@@ -247,5 +250,5 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         shift, scale = (self.scale_shift_table.float() + time.float()[:, None]).chunk(2, dim=1)
         x = self.proj_out((self.norm_out(x.float()) * (1 + scale) + shift).to(x.dtype))
         _, p, q = cast(Any, self.config).patch_size
-        x = x.view(R, L, high, wide, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5)
-        return x.reshape(R, -1, L, rows, columns)
+        flow: Tensor = x.view(R, L, high, wide, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(R, -1, L, rows, columns)
+        return flow

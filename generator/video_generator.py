@@ -6,14 +6,15 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..storyboard.caption import Role, Staging, caption
-from ..storyboard.staging import appearance_of, puppet_kind
 from ..storyboard.script import Entity
 from ..storyboard.stage import Frames, Measures, Profile
+from ..storyboard.staging import appearance_of, puppet_kind
 from .bundle import BUNDLED, Bundle, load_bundle
 from .measure import measure_frames
 from .memory import Window, parse_memory
@@ -25,11 +26,13 @@ class VideoGenerator:
 
     def __init__(self, bundle: Bundle, memory: Window, device: torch.device) -> None:
         self._bundle, self._memory, self._device = bundle, memory, device
-        trained = int(bundle.transformer.config.trained_span)
+        config: Any = bundle.transformer.config
+        trained = int(config.trained_span)
         span = memory.span(bundle.profile.chunk_latents)
         if trained and span > trained:
             warnings.warn(
-                f"memory {memory} spans {span} positions; {bundle.profile.name} was trained with {trained}", stacklevel=2
+                f"memory {memory} spans {span} positions; {bundle.profile.name} was trained with {trained}",
+                stacklevel=2,
             )
 
     @property

@@ -29,7 +29,6 @@ from .vocabulary import (
     VIEWS,
 )
 
-
 CUT_MARK = "cut . "
 """Stands before the caption of a shot's first chunk."""
 
@@ -117,7 +116,9 @@ def parse_caption(text: str) -> Staging:
         view, shot = view_shot.split()
         camera_word, movement = camera.split()
     except ValueError:
-        raise InputError(f"not a caption: {text[:80]!r} (expected 'VIEW shot , SET , TIME , camera MOVE : …')") from None
+        raise InputError(
+            f"not a caption: {text[:80]!r} (expected 'VIEW shot , SET , TIME , camera MOVE : …')"
+        ) from None
     if (shot, camera_word) != ("shot", "camera"):
         raise InputError(f"not a caption: {text[:80]!r} (expected the words 'shot' and 'camera')")
     roles = tuple(_parse_role(part.split()) for part in tail.split(";") if part.strip())
@@ -135,7 +136,9 @@ def _parse_role(words: list[str]) -> Role:
         kind = subject[-1]
         look = Appearance(subject[-3], subject[-2], accessory) if len(subject) == 3 else None
     except (ValueError, IndexError):
-        raise InputError(f"not a role: {' '.join(words)!r} (expected '[HUE PATTERN] KIND [with ACCESSORY] ACTION FACING')") from None
+        raise InputError(
+            f"not a role: {' '.join(words)!r} (expected '[HUE PATTERN] KIND [with ACCESSORY] ACTION FACING')"
+        ) from None
     return Role(kind=kind, action=action, facing=facing, appearance=look)
 
 

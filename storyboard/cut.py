@@ -109,7 +109,9 @@ def assemble(
                 missing.append(shot.id)
                 video = stand_ins.get(shot.id)
             if video is None:
-                raise FilmwrightError(f"shot {shot.id} has no usable take: 'filmwright shoot {production.folder}' makes one")
+                raise FilmwrightError(
+                    f"shot {shot.id} has no usable take: 'filmwright shoot {production.folder}' makes one"
+                )
             part = video
             if shot.transition_in != "cut":
                 temporary.append(work / f".{shot.id}.mp4")

@@ -39,11 +39,17 @@ def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Pan
                 image = base64.b64encode(panel.picture.read_bytes()).decode("ascii")
             shots.append(
                 {
-                    "shot": shot, "timing": timing, "image": image, "source": panel.source, "verdict": panel.verdict,
+                    "shot": shot,
+                    "timing": timing,
+                    "image": image,
+                    "source": panel.source,
+                    "verdict": panel.verdict,
                     "notes": [*panel.notes, *([shot.notes] if shot.notes else [])],
                     "cast": ", ".join(names[e] for e in shot.entities),
-                    "lines": [(names[line.speaker] if line.speaker else "voice-over", line.text) for line in shot.lines],
-                }  # fmt: skip
+                    "lines": [
+                        (names[line.speaker] if line.speaker else "voice-over", line.text) for line in shot.lines
+                    ],
+                }
             )
         scenes.append({"scene": scene, "place": names[scene.location], "shots": shots})
     return render_prompt("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)

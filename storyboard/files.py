@@ -18,7 +18,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FilmwrightError(f"cannot write {path}: {reason}; free some space or choose another folder with -o") from error
+        raise FilmwrightError(
+            f"cannot write {path}: {reason}; free some space or choose another folder with -o"
+        ) from error
 
 
 @contextmanager

@@ -124,8 +124,12 @@ class Production:
         """
         production = Production(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "another film" if production.script_path.exists() or production.story_path.exists() else "other files"
-            raise InputError(f"{folder} holds {what}: go on with 'filmwright film {folder}', or choose another folder with -o")
+            what = (
+                "another film" if production.script_path.exists() or production.story_path.exists() else "other files"
+            )
+            raise InputError(
+                f"{folder} holds {what}: go on with 'filmwright film {folder}', or choose another folder with -o"
+            )
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(production.story_path, story)
@@ -191,11 +195,13 @@ class Production:
             FilmwrightError: another process holds it.
         """
         lock = FileLock(str(self.folder / ".lock"), timeout=0)
-        try:
-            with disk_errors(self.folder / ".lock"):
+        with disk_errors(self.folder / ".lock"):
+            try:
                 lock.acquire()
-        except Timeout:
-            raise FilmwrightError(f"{self.folder} is being shot by another process: wait for it, or stop it") from None
+            except Timeout:
+                raise FilmwrightError(
+                    f"{self.folder} is being shot by another process: wait for it, or stop it"
+                ) from None
         try:
             yield
         finally:

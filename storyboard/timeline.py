@@ -71,9 +71,16 @@ def build_timeline(script: Script, profile: Profile) -> Timeline:
         )
         shots.append(
             ShotTiming(
-                position, shot.id, chunks * profile.chunk_latents, frames, length, count, count / profile.fps,
-                shot.seconds, changes,
-            )  # fmt: skip
+                position,
+                shot.id,
+                chunks * profile.chunk_latents,
+                frames,
+                length,
+                count,
+                count / profile.fps,
+                shot.seconds,
+                changes,
+            )
         )
         chunks += length
         frames += count

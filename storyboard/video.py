@@ -90,7 +90,10 @@ def _rate(path: Path) -> int:
 def _remux(path: Path, sources: Sequence[Any], *, fps: int, raw: bool) -> int:
     """Copies packets one after the other into an mp4, one frame each, numbered from 0."""
     total = 0
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+    with (
+        replacing(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as out,
+    ):
         stream: Any = None
         for source in sources:
             try:
@@ -109,7 +112,9 @@ def _remux(path: Path, sources: Sequence[Any], *, fps: int, raw: bool) -> int:
                         out.mux_one(packet)
                         total += 1
             except av.error.FFmpegError as error:
-                raise FilmwrightError(f"{source} is no readable video ({error}): delete its take and shoot again") from error
+                raise FilmwrightError(
+                    f"{source} is no readable video ({error}): delete its take and shoot again"
+                ) from error
     return total
 
 
@@ -127,7 +132,7 @@ def read_frames(path: Path) -> Iterator[Frames]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                array: Frames = frame.to_ndarray(format="rgb24")
+                array: Any = frame.to_ndarray(format="rgb24")
                 yield array
     except (av.error.FFmpegError, IndexError) as error:
         raise FilmwrightError(f"{path} is no readable video ({error}): delete it and shoot again") from error

@@ -22,8 +22,6 @@ GRAMMAR_WORDS = ("cut", "shot", "camera", "with", ":", ";", ",", ".")
 
 WORDS = (
     *GRAMMAR_WORDS,
-    *dict.fromkeys(
-        (*VIEWS, *SETS, *TIMES, *MOVEMENTS, *HUES, *PATTERNS, *ACCESSORIES, *KINDS, *ACTIONS, *FACINGS)
-    ),
+    *dict.fromkeys((*VIEWS, *SETS, *TIMES, *MOVEMENTS, *HUES, *PATTERNS, *ACCESSORIES, *KINDS, *ACTIONS, *FACINGS)),
 )
 """Every word a caption can hold, each once: the tokenizer's vocabulary."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from .world import random_clip
+from .world import SPLITS, random_clip
 
 CLIP_FRAMES = 12
 PUPPET_WEIGHT = 4.0
@@ -23,10 +23,19 @@ class AutoencoderStage:
     def __init__(self, *, width: int, height: int, batch: int, device: torch.device) -> None:
         self.width, self.height, self.size, self.device = width, height, batch, device
         self.autoencoder = TinyVideoAutoencoder().to(device)
+        self._statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def go_on_from(self, weights: TinyVideoAutoencoder) -> None:
+        """Starts from trained weights and trains the decoder alone, so that latents keep their meaning."""
+        config: Any = weights.config
+        self.autoencoder.load_state_dict(weights.state_dict())
+        self.autoencoder.encoder.requires_grad_(False)
+        self._statistics = (tuple(config.latents_mean), tuple(config.latents_std))
 
     @property
     def model(self) -> nn.Module:
-        return self.autoencoder
+        model: nn.Module = self.autoencoder
+        return model
 
     def batch(self, seed: int) -> tuple[Tensor, Tensor]:
         clips = [
@@ -44,9 +53,7 @@ class AutoencoderStage:
         error = seen - video
         mae = (weight * error.abs()).mean() / weight.mean()
         mse = (weight * error.square()).mean() / weight.mean()
-        edges = sum(
-            (torch.diff(seen, dim=d) - torch.diff(video, dim=d)).abs().mean() for d in (-1, -2)
-        )
+        edges = sum((torch.diff(seen, dim=d) - torch.diff(video, dim=d)).abs().mean() for d in (-1, -2))
         scale = raw.mean(dim=(0, 1, 3, 4)).square().mean() + (raw.std(dim=(0, 1, 3, 4)) - 1.0).square().mean()
         psnr = -10.0 * torch.log10(error.square().mean())
         return {"loss": mae + 2.0 * mse + 0.5 * edges + 0.01 * scale, "mae": mae, "psnr": psnr}
@@ -55,15 +62,20 @@ class AutoencoderStage:
         pass
 
     def save(self, ema: nn.Module, folder: Path) -> None:
-        """Measures the latents' statistics on validation clips and writes `vae/`."""
+        """Writes `vae/` with the latents' statistics, measured on clips of the validation split."""
         model: Any = ema
-        with torch.no_grad():
-            clips = [random_clip(10**8 + i, width=self.width, height=self.height, frames=CLIP_FRAMES) for i in range(24)]
-            video = torch.stack([c.frames for c in clips]).to(self.device)
-            model.register_to_config(latents_mean=(0.0,) * 16, latents_std=(1.0,) * 16)
-            raw = model.encode(video)
-        mean, std = raw.mean(dim=(0, 1, 3, 4)), raw.std(dim=(0, 1, 3, 4))
-        model.register_to_config(
-            latents_mean=tuple(round(float(v), 4) for v in mean), latents_std=tuple(round(float(v), 4) for v in std)
-        )
+        mean, std = self._statistics or self._measure(model)
+        model.register_to_config(latents_mean=mean, latents_std=std)
         model.save_pretrained(folder / "vae")
+
+    def _measure(self, model: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        first = SPLITS["validation"]
+        clips = [random_clip(first + i, width=self.width, height=self.height, frames=CLIP_FRAMES) for i in range(24)]
+        video = torch.stack([c.frames for c in clips]).to(self.device)
+        model.register_to_config(latents_mean=(0.0,) * 16, latents_std=(1.0,) * 16)
+        with torch.no_grad():
+            raw = model.encode(video)
+        axes = (0, 1, 3, 4)
+        return tuple(round(float(v), 4) for v in raw.mean(dim=axes)), tuple(
+            round(float(v), 4) for v in raw.std(dim=axes)
+        )

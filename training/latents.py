@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.text import TEXT_TOKENS, tokenize
-from .sizes import CHUNK_FRAMES, CHUNK_LATENTS, FILM_CHUNKS, Size
+from .sizes import CHUNK_LATENTS, FILM_CHUNKS, Size
 from .world import SPLITS, Film, random_film, render_film
 
 
@@ -28,7 +28,8 @@ class LatentFilm:
 
 def to_chunks(latents_FCHW: Tensor) -> Tensor:
     """[F, C, h, w] to [chunks, C, L, h, w]."""
-    return latents_FCHW.unflatten(0, (-1, CHUNK_LATENTS)).transpose(1, 2)
+    chunks: Tensor = latents_FCHW.unflatten(0, (-1, CHUNK_LATENTS)).transpose(1, 2)
+    return chunks
 
 
 def encode_film(film: Film, size: Size, autoencoder: TinyVideoAutoencoder, tokenizer: Any) -> LatentFilm:
@@ -47,7 +48,9 @@ def encode_film(film: Film, size: Size, autoencoder: TinyVideoAutoencoder, token
 class FilmPool:
     """Up to `room` encoded films of the training split; every batch draws from it and renews `fresh` of it."""
 
-    def __init__(self, size: Size, autoencoder: TinyVideoAutoencoder, tokenizer: Any, *, room: int = 4000, fresh: int = 1) -> None:
+    def __init__(
+        self, size: Size, autoencoder: TinyVideoAutoencoder, tokenizer: Any, *, room: int = 4000, fresh: int = 1
+    ) -> None:
         self._size, self._autoencoder, self._tokenizer = size, autoencoder, tokenizer
         self._room, self._fresh = room, fresh
         self._films: list[LatentFilm] = []
@@ -68,4 +71,6 @@ class FilmPool:
         for _ in range(max(self._fresh, 64 - len(self._films))):
             self._grow()
         drawn = random.Random(seed).choices(self._films, k=count)
-        return LatentFilm(*(torch.cat([getattr(film, name) for film in drawn]) for name in LatentFilm.__dataclass_fields__))
+        return LatentFilm(
+            *(torch.cat([getattr(film, name) for film in drawn]) for name in LatentFilm.__dataclass_fields__)
+        )

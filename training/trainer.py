@@ -76,7 +76,18 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
     return peak * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def run_stage(stage: Stage, folder: Path, *, minutes: float, seed: int, report: Report, ema_decay: float = 0.998) -> None:
+def ramped_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """An exponential average that follows closely at first: early weights are far from where they end."""
+
+    def average(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+        return mean.lerp(now, 1.0 - min(decay, (1 + float(count)) / (10 + float(count))))
+
+    return average
+
+
+def run_stage(
+    stage: Stage, folder: Path, *, minutes: float, seed: int, report: Report, ema_decay: float = 0.995
+) -> None:
     """Trains a stage until its minutes are spent; goes on from `folder/checkpoint.pt` where there is one.
 
     Raises:
@@ -85,9 +96,7 @@ def run_stage(stage: Stage, folder: Path, *, minutes: float, seed: int, report: 
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
     model = stage.model
-    ema = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(ema_decay), use_buffers=True
-    )
+    ema = torch.optim.swa_utils.AveragedModel(model, avg_fn=ramped_average(ema_decay))
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     step, spent = 0, 0.0
@@ -130,7 +139,7 @@ def run_stage(stage: Stage, folder: Path, *, minutes: float, seed: int, report: 
                     f"the last good state is {checkpoint}: lower the learning rate or go on from there"
                 )
             optimiser.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             ema.update_parameters(model)

@@ -56,9 +56,7 @@ class _FilmStage:
         """The predicted flow of the noisy rows, each seeing clean history."""
         times = torch.cat([torch.zeros_like(sigma_R), sigma_R * 1000])
         with torch.autocast(self.device.type, torch.bfloat16):
-            out: Tensor = nets["transformer"](
-                torch.cat([clean, noisy]), times, torch.cat([text, text]), self._packed
-            )
+            out: Tensor = nets["transformer"](torch.cat([clean, noisy]), times, torch.cat([text, text]), self._packed)
         return out[len(clean) :].float()
 
     def weight(self, films: LatentFilm) -> Tensor:

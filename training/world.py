@@ -42,9 +42,7 @@ class Film:
 
     def prompts(self) -> list[str]:
         """One caption per chunk; the first of each shot carries the cut mark."""
-        return [
-            caption(shot.told, cut=index == 0) for shot in self.shots for index in range(shot.chunks)
-        ]
+        return [caption(shot.told, cut=index == 0) for shot in self.shots for index in range(shot.chunks)]
 
     def starts(self) -> list[bool]:
         """For every chunk, whether a shot begins there."""
@@ -84,9 +82,7 @@ def random_film(seed: int, chunks: int = 4) -> Film:
         roles = tuple(Role(puppets[i][0], rng.choice(ACTIONS), rng.choice(FACINGS), puppets[i][1]) for i in cast)
         movement = rng.choice(("still", "still", "still", "left", "right"))
         staging = Staging(view, rng.choice(sets), time, movement, roles)
-        keep = tuple(
-            i not in seen or kinds.count(kinds[i]) > 1 or rng.random() > FORGET_PROBABILITY for i in cast
-        )
+        keep = tuple(i not in seen or kinds.count(kinds[i]) > 1 or rng.random() > FORGET_PROBABILITY for i in cast)
         shots.append(FilmShot(staging, without_appearance(staging, keep), length))
         seen.update(cast)
     return Film(seed, tuple(shots))
@@ -103,9 +99,7 @@ class Render:
 def render_film(film: Film, *, width: int, height: int, frames_per_chunk: int = 12) -> Render:
     frames, puppets = [], []
     for shot in film.shots:
-        scene = Scene(
-            shot.staging, width=width, height=height, layout_seed=layout_seed(film.seed, shot.staging.set)
-        )
+        scene = Scene(shot.staging, width=width, height=height, layout_seed=layout_seed(film.seed, shot.staging.set))
         drawing = scene.draw(torch.arange(shot.chunks * frames_per_chunk) / FPS)
         frames.append(drawing.frames)
         puppets.append(drawing.puppets)
@@ -113,11 +107,13 @@ def render_film(film: Film, *, width: int, height: int, frames_per_chunk: int = 
 
 
 def random_clip(seed: int, *, width: int, height: int, frames: int) -> Render:
-    """A clip inside one random shot, starting anywhere in its first three seconds."""
-    rng = random.Random(seed)
-    staging = rng.choice(random_film(rng.randrange(1 << 29)).shots).staging
+    """A clip inside one random shot of the film of that seed, starting anywhere in its first three seconds."""
+    rng = random.Random(f"clip/{seed}")
+    staging = rng.choice(random_film(seed).shots).staging
     if not staging.roles:
-        staging = replace(staging, roles=(Role(rng.choice(KINDS), rng.choice(ACTIONS), "left", random_appearance(rng)),))
+        staging = replace(
+            staging, roles=(Role(rng.choice(KINDS), rng.choice(ACTIONS), "left", random_appearance(rng)),)
+        )
     scene = Scene(staging, width=width, height=height, layout_seed=rng.randrange(1 << 30))
     drawing = scene.draw(torch.arange(frames) / FPS + rng.uniform(0.0, 3.0))
     return Render(drawing.frames, drawing.puppets)

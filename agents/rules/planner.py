@@ -55,7 +55,7 @@ class RulesPlanner:
         planned = _lay_out(reading, template, seconds)
         lengths = _seconds(planned, template, seconds)
         offset = {role: rng.randrange(8) for role in sorted(template.grammar)}
-        used: dict[str, int] = dict(offset)
+        used = dict(offset)
         scenes: list[Scene] = []
         key: tuple[str, str] | None = None
         for shot, length in zip(planned, lengths, strict=True):
@@ -75,10 +75,14 @@ class RulesPlanner:
             scene = scenes[-1]
             scene.shots.append(
                 Shot(
-                    id=f"{len(scenes)}{_letters(len(scene.shots))}", seconds=length, size=grammar.sizes[turn % len(grammar.sizes)],
-                    movement=grammar.movements[turn % len(grammar.movements)], action=_action(shot),
-                    entities=entities.cast(shot), lines=entities.lines(shot),
-                )  # fmt: skip
+                    id=f"{len(scenes)}{_letters(len(scene.shots))}",
+                    seconds=length,
+                    size=grammar.sizes[turn % len(grammar.sizes)],
+                    movement=grammar.movements[turn % len(grammar.movements)],
+                    action=_action(shot),
+                    entities=entities.cast(shot),
+                    lines=entities.lines(shot),
+                )
             )
         title = reading.title or _title(reading)
         return Script(
@@ -192,7 +196,10 @@ def _lay_out(reading: Reading, template: ScriptTemplate, seconds: float) -> list
 
 def _seconds(planned: list[_Planned], template: ScriptTemplate, seconds: float) -> list[float]:
     """Lengths by weight, in hundredths, that add up to the film's."""
-    weights = [template.grammar[shot.role].weight * (1.25 if any(s.lines for s in shot.sentences) and shot.fresh else 1.0) for shot in planned]
+    weights = [
+        template.grammar[shot.role].weight * (1.25 if any(s.lines for s in shot.sentences) and shot.fresh else 1.0)
+        for shot in planned
+    ]
     spare = seconds - MIN_SHOT_SECONDS * len(planned)
     ends = [MIN_SHOT_SECONDS * (i + 1) + spare * total / sum(weights) for i, total in enumerate(accumulate(weights))]
     cents = [round(end * 100) for end in ends]

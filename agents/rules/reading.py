@@ -13,7 +13,22 @@ from dataclasses import dataclass, field
 from ...storyboard.lexicon import ACTION_OF, KIND_OF, PROP_WORDS, SET_OF, TIME_OF, singular, words_of
 
 SPEECH_VERBS = "|".join(sorted(word for word, action in ACTION_OF.items() if action == "talks"))
-PRONOUNS = {"he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their", "himself", "herself", "themselves"}
+PRONOUNS = {
+    "he",
+    "she",
+    "it",
+    "they",
+    "him",
+    "her",
+    "them",
+    "his",
+    "hers",
+    "its",
+    "their",
+    "himself",
+    "herself",
+    "themselves",
+}
 NOT_NAMES = {
     "i", "a", "an", "the", "and", "but", "so", "then", "when", "while", "once", "one", "at", "in", "on", "as", "if", "no", "yes",
     "now", "soon", "there", "that", "this", "every", "after", "before", "all", "what", "who", "why", "how", "where", "of", "to",
@@ -29,9 +44,24 @@ LOCATIVES = {
     "along", "over", "behind", "upon", "reached", "entered",
 }  # fmt: skip
 PREPOSITIONS = LOCATIVES | {"from", "of", "out", "with", "for", "about", "left"}
-SMALL_PLACES = {"table", "bed", "tree", "grass", "water", "oven", "cupboard", "bush", "bank", "hearth", "gate", "path", "road", "well"}
+SMALL_PLACES = {
+    "table",
+    "bed",
+    "tree",
+    "grass",
+    "water",
+    "oven",
+    "cupboard",
+    "bush",
+    "bank",
+    "hearth",
+    "gate",
+    "path",
+    "road",
+    "well",
+}
 """Places inside a place: they name a location only where the story gives no larger one."""
-OPEN, CLOSE = "\"“„«「『", "\"”“»」』"
+OPEN, CLOSE = '"“„«「『', '"”“»」』'
 QUOTE = re.compile(r"[\"“„«「『]([^\"”“»」』]{1,1800})[\"”“»」』]")
 ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr)\.$")
 
@@ -75,7 +105,7 @@ def split_title(story: str) -> tuple[str, str]:
     lines = story.strip().splitlines()
     first = lines[0].strip().lstrip("#").strip()
     heading = lines[0].lstrip().startswith("#") or (len(lines) > 1 and not lines[1].strip())
-    if len(lines) > 1 and heading and 0 < len(first) <= 80 and first[-1] not in ".!?。！？\"”":
+    if len(lines) > 1 and heading and 0 < len(first) <= 80 and first[-1] not in '.!?。！？"”':
         return first, "\n".join(lines[1:])
     return "", story
 
@@ -95,14 +125,18 @@ def split_sentences(text: str) -> list[str]:
                 depth = True
             elif char in "”»」』":
                 depth = False
-            if char in ".!?…。！？" and not depth or (char in CLOSE and not depth and flat[index - 1 : index] in tuple(".!?…。！？")):
+            if (char in ".!?…。！？" and not depth) or (
+                char in CLOSE and not depth and flat[index - 1 : index] in tuple(".!?…。！？")
+            ):
                 end = index + 1
                 while end < len(flat) and flat[end] in ".!?…。！？'’)":
                     end += 1
                 ideographic = char in "。！？"
                 following = flat[end : end + 2].strip()
                 at_end = end >= len(flat) or (
-                    (flat[end] == " " or ideographic) and (not following[:1].islower()) and not ABBREVIATION.search(flat[start:end])
+                    (flat[end] == " " or ideographic)
+                    and (not following[:1].islower())
+                    and not ABBREVIATION.search(flat[start:end])
                 )
                 if at_end:
                     found.append(flat[start:end].strip())
@@ -128,7 +162,12 @@ def _names(sentences: list[str]) -> dict[str, int]:
         words = re.findall(r"[^\W\d_][\w'-]*", _without_quotes(sentence))
         for index, word in enumerate(words):
             bare = word.removesuffix("'s").removesuffix("’s")
-            if not bare[0].isupper() or bare.lower() in NOT_NAMES or bare.isupper() and len(bare) > 3 or bare.lower() in lower:
+            if (
+                not bare[0].isupper()
+                or bare.lower() in NOT_NAMES
+                or (bare.isupper() and len(bare) > 3)
+                or bare.lower() in lower
+            ):
                 continue
             (starting if index == 0 else inside)[bare] += 1
     return {
@@ -185,7 +224,8 @@ def read_story(story: str) -> Reading:
     prop_counts = Counter(singular(w) for t in texts for w in words_of(t) if singular(w) in PROP_WORDS)
     props = [prop for prop, count in prop_counts.most_common(3) if count >= 2]
     sentences: list[Sentence] = []
-    place, time, last = "", "day", []
+    place, time = "", "day"
+    last: list[str] = []
     places: list[str] = []
     for text in texts:
         sentence = Sentence(text)

@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STORY ?= examples/hare-and-tortoise.txt
+
+.PHONY: film test lint bench wheel clean
+
+.venv/installed: pyproject.toml setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+film: .venv/installed  ## a story becomes films/TITLE/film.mp4
+	mkdir -p films
+	cd films && ../$(BIN)/filmwright film ../$(STORY)
+
+test: .venv/installed  ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p .typing && ln -sfn .. .typing/filmwright
+	MYPYPATH=.typing $(BIN)/mypy --strict -p filmwright --exclude 'filmwright/(tests|docs|build|benchmarks|setup)'
+
+bench: .venv/installed  ## the numbers of docs/numbers.md, on this machine
+	$(BIN)/python benchmarks/bench.py
+
+wheel: .venv/installed  ## builds the wheel, installs it into a fresh environment, imports everything, makes a film
+	$(BIN)/python -m build --wheel --outdir dist -q
+	$(BIN)/python benchmarks/wheel_check.py
+
+clean:
+	rm -rf build dist .typing *.egg-info .pytest_cache .mypy_cache .ruff_cache
