@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..agents.events import Event
 
@@ -87,10 +87,6 @@ class RichDisplay(Display):
         self._plain = PlainDisplay(verbose)
         self._verbose = verbose
         self._frames, self._began = 0, time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filmwright.agents.critic import Look, MeasuredCritic, Verdict
+from filmwright.agents.floor import Floor
+from filmwright.cli import app
+from filmwright.generator.measure import measure_frames
+from filmwright.storyboard.production import Production
+from filmwright.storyboard.stage import Measures
+from filmwright.storyboard.takes import circled
+from typer.testing import CliRunner
+
+GOOD = Measures(0.8, None, 0.2, 0.004, 0.0, 0.0, 0.01, "test")
+LOOK = Look(GOOD, "wide shot , forest , day , camera still : fox walks right .", 0, True, 0.4, 2, 1)
+
+
+def verdict(**measures: float | None) -> Verdict:
+    return MeasuredCritic().review(replace(LOOK, measures=replace(GOOD, **measures)))
+
+
+def test_a_good_chunk_goes_on() -> None:
+    assert verdict().action == "continue"
+
+
+@pytest.mark.parametrize(
+    ("measures", "action", "reason"),
+    [
+        ({"cut": 0.001}, "rewind", "planned cut not seen"),
+        ({"prompt": 0.1}, "rewind", "not what was asked"),
+        ({"flicker": 0.5}, "rewind", "flicker"),
+        ({"exposure_drift": -0.4}, "rewind", "exposure drifts"),
+        ({"motion": 0.0}, "reprompt", "stagnation"),
+    ],
+)
+def test_every_fault_has_its_verdict(measures: dict[str, float], action: str, reason: str) -> None:
+    found = verdict(**measures)
+    assert found.action == action
+    assert reason in found.reason
+    assert found.score <= verdict().score
+
+
+def test_a_frozen_walker_is_told_to_run() -> None:
+    assert verdict(motion=0.0).prompt == "wide shot , forest , day , camera still : fox runs right ."
+
+
+def test_when_interventions_are_spent_a_new_take_is_asked_for_and_then_a_person() -> None:
+    bad = replace(LOOK, measures=replace(GOOD, flicker=0.5), interventions_left=0)
+    assert MeasuredCritic().review(bad).action == "reshoot"
+    assert MeasuredCritic().review(replace(bad, takes_left=0)).action == "ask"
+
+
+def test_a_generator_without_a_clip_is_not_blamed_for_its_prompt() -> None:
+    assert verdict(prompt=None).action == "continue"
+
+
+def test_measures_are_those_of_the_frames() -> None:
+    frames = np.zeros((4, 8, 8, 3), dtype=np.uint8)
+    frames[2:] = 255
+    found = measure_frames(frames, "", (), frames[:1] + 255, None, "test")
+    assert found.exposure_drift == pytest.approx(1.0)
+    assert found.flicker == pytest.approx(1.0)
+    assert found.motion == pytest.approx(1 / 3)
+    assert found.cut == pytest.approx(1.0)
+    assert found.prompt is None
+
+
+def test_verdicts_are_acted_on_while_the_shot_rolls(
+    tmp_path: Path, story: str, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = iter(["rewind", "continue", "reprompt", "continue", "reshoot"])
+
+    def review(self: Floor) -> Verdict:
+        action = next(script, "continue")
+        result = Verdict(action=action, reason="as the test says", score=0.5, chunks=1, prompt="wide shot , castle , night , camera still .")  # type: ignore[arg-type]
+        self.take.verdicts.append(result.model_dump())
+        return result
+
+    monkeypatch.setattr(Floor, "review", review)
+    outcome = CliRunner().invoke(app, ["film", story, "--generator", str(tiny_bundle), "-o", "film", "--seconds", "12"])
+    assert outcome.exit_code == 0, outcome.output
+    production = Production.open(tmp_path / "film")
+    first = circled(production, next(production.read_script().shots()).id)
+    assert first is not None
+    assert first.take == 2
+    log = [event["event"] for event in production.read_log()]
+    assert log.count("reprompt") == 1

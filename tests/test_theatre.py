@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from filmwright.animatic.stage import Scene
+from filmwright.animatic.theatre import sized
+from filmwright.evaluation.readers import find_cuts
+from filmwright.storyboard import vocabulary as v
+from filmwright.storyboard.caption import Appearance, Role, Staging, caption
+from filmwright.storyboard.errors import FilmwrightError, InputError
+
+FOX = Role("fox", "walks", "right", Appearance("red", "plain", "hat"))
+
+
+def draw(staging: Staging, size: tuple[int, int] = (64, 32), seed: int = 0) -> torch.Tensor:
+    return Scene(staging, width=size[0], height=size[1], layout_seed=seed).draw(torch.arange(6) / 16).frames
+
+
+@pytest.mark.parametrize("set_name", v.SETS)
+@pytest.mark.parametrize("time", v.TIMES)
+def test_every_set_is_drawn_alike_for_a_seed_and_otherwise_for_another(set_name: str, time: str) -> None:
+    staging = Staging("wide", set_name, time)
+    assert torch.equal(draw(staging), draw(staging))
+    assert not torch.equal(draw(staging), draw(staging, seed=1))
+
+
+@pytest.mark.parametrize("kind", v.KINDS)
+@pytest.mark.parametrize("action", v.ACTIONS)
+def test_every_puppet_acts_inside_the_frame(kind: str, action: str) -> None:
+    role = Role(kind, action, "left", Appearance("blue", "striped", "scarf"))
+    drawing = Scene(Staging("wide", "meadow", "day", "still", (role,)), width=64, height=32).draw(torch.arange(8) / 4 + 0.5)
+    assert (drawing.puppets.flatten(1).mean(dim=1) > 0.02).all()
+    assert drawing.frames.min() >= 0
+    assert drawing.frames.max() <= 1
+
+
+def test_looks_change_the_picture() -> None:
+    pictures = [
+        draw(Staging("medium", "meadow", "day", "still", (Role("fox", "stands", "right", look),)))
+        for look in (Appearance("red", "plain", "bare"), Appearance("blue", "plain", "bare"), Appearance("red", "dotted", "bare"), Appearance("red", "plain", "hat"))
+    ]
+    assert all(not torch.equal(pictures[0], other) for other in pictures[1:])
+
+
+def test_a_moving_camera_moves_the_set() -> None:
+    still, pan = (draw(Staging("wide", "forest", "day", movement)) for movement in ("still", "right"))
+    assert torch.equal(still[0], still[-1])
+    assert not torch.equal(pan[0], pan[-1])
+
+
+def test_the_theatre_remembers_looks_that_a_caption_leaves_out() -> None:
+    def second_shot(first: Role) -> np.ndarray:  # type: ignore[type-arg]
+        rollout = sized(64, 32).start(0)
+        rollout.begin_shot(caption(Staging("medium", "meadow", "day", "still", (first,))), shot="a", take=1)
+        rollout.step()
+        untold = Role("fox", "stands", "right")
+        rollout.begin_shot(caption(Staging("medium", "castle", "day", "still", (untold,))), shot="b", take=1)
+        return rollout.step().frames
+
+    told = Role("fox", "stands", "right", Appearance("cyan", "dotted", "scarf"))
+    assert not np.array_equal(second_shot(told), second_shot(FOX))
+
+
+def test_the_theatre_keeps_the_protocol_of_a_rollout() -> None:
+    rollout = sized(64, 32).start(0)
+    rollout.begin_shot(caption(Staging("wide", "forest", "day", "still", (FOX,))), shot="a", take=1)
+    made = [rollout.step() for _ in range(3)]
+    rollout.rewind(2)
+    assert np.array_equal(rollout.feed(made[1].latents).frames, made[1].frames)
+    with pytest.raises(FilmwrightError, match="cannot rewind 9"):
+        rollout.rewind(9)
+    with pytest.raises(FilmwrightError, match="another generator's"):
+        rollout.feed(np.zeros((16, 3, 2, 4), dtype=np.float32))
+    with pytest.raises(InputError, match="not a caption"):
+        rollout.begin_shot("a fox", shot="b", take=1)
+
+
+def test_cuts_are_found_where_they_are() -> None:
+    a, b = (draw(Staging("wide", name, "day"), (128, 64)) for name in ("forest", "kitchen"))
+    assert find_cuts(torch.cat([a, b, a])) == [6, 12]
+    assert find_cuts(torch.cat([a, a])) == []
