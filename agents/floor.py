@@ -78,6 +78,7 @@ class Floor:
         self._before: Frames | None = None
         self._take: _Take | None = None
         self._abandoned: dict[str, int] = {}
+        self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None
         self.spent: dict[str, float] = {}
 
     @property
@@ -93,10 +94,18 @@ class Floor:
         self.spent[what] = self.spent.get(what, 0.0) + seconds
 
     def script(self) -> Script:
-        return self.production.read_script()
+        """The script as it is on disk; read again only when the file has changed."""
+        stat = self.production.script_path.stat()
+        mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if self._script is None or self._script[0] != mark:
+            script = self.production.read_script()
+            self._script = (mark, script, build_timeline(script, self.generator.profile))
+        return self._script[1]
 
     def timeline(self) -> Timeline:
-        return build_timeline(self.script(), self.generator.profile)
+        self.script()
+        assert self._script is not None
+        return self._script[2]
 
     def depends(self, script: Script, shot: Shot, timing: ShotTiming) -> str:
         """Hash of all that a shot asks for. The history it grows out of is not part of it: a new take of one shot leaves
@@ -164,6 +173,10 @@ class Floor:
     def _ready(self, script: Script, timeline: Timeline, position: int) -> None:
         """Brings the rollout to the moment before a shot: fed with the circled takes of all shots before it."""
         shots = list(script.shots())[: position - 1]
+        if self._rollout is not None and len(self._history) == len(shots):
+            last = circled(self.production, shots[-1].id) if shots else None
+            if not shots or (last and self._history[-1] == f"{last.shot}/{last.take}/{last.depends}"):
+                return  # the usual case: this process has just shot the shot before
         wanted = []
         for shot in shots:
             record = circled(self.production, shot.id)

@@ -20,6 +20,7 @@ from filmwright.storyboard.vocabulary import SETS
 
 ROOT = Path(__file__).resolve().parent.parent
 STORY = ROOT / "examples" / "hare-and-tortoise.txt"
+COMMAND = [sys.executable, "-m", "filmwright"]
 PROMPT = "medium shot , {} , day , camera still : red striped fox with hat walks right ; blue plain bear talks left ."
 
 
@@ -42,8 +43,20 @@ def end_to_end(generator: str, runs: int = 3) -> None:
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             out = subprocess.run(
-                [sys.executable, "-m", "filmwright", "film", str(STORY), "--seconds", "20", "--seed", str(run)]
-                + ["--generator", generator, "--json", "-o", "film"],
+                [
+                    *COMMAND,
+                    "film",
+                    str(STORY),
+                    "--seconds",
+                    "20",
+                    "--seed",
+                    str(run),
+                    "--generator",
+                    generator,
+                    "--json",
+                    "-o",
+                    "film",
+                ],
                 cwd=folder,
                 check=True,
                 capture_output=True,
@@ -51,20 +64,35 @@ def end_to_end(generator: str, runs: int = 3) -> None:
             ).stdout
             walls.append(time.perf_counter() - began)
             shares = json.loads(out.splitlines()[-1])["shares"]
-    print(f"20-second film, {generator}: {statistics.median(walls):.1f} s end to end ({min(walls):.1f} to {max(walls):.1f}, {runs} seeds)")
+    print(
+        f"20-second film, {generator}: {statistics.median(walls):.1f} s end to end ({min(walls):.1f} to {max(walls):.1f}, {runs} seeds)"
+    )
     rest = walls[-1] - sum(shares.values())
-    print("  shares of the last: " + ", ".join(f"{k} {v:.1f} s" for k, v in shares.items()) + f", start and the rest {rest:.1f} s")
+    print(
+        "  shares of the last: "
+        + ", ".join(f"{k} {v:.1f} s" for k, v in shares.items())
+        + f", start and the rest {rest:.1f} s"
+    )
 
 
 def animatic() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "filmwright"]
-        subprocess.run([*command, "plan", str(STORY), "-o", "film", "-q", "--seconds", "60"], cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            [*command, "plan", str(STORY), "-o", "film", "-q", "--seconds", "60"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
         began = time.perf_counter()
-        out = subprocess.run([*command, "animatic", "film", "--json"], cwd=folder, check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [*COMMAND, "animatic", "film", "--json"], cwd=folder, check=True, capture_output=True, text=True
+        ).stdout
         wall = time.perf_counter() - began
         seconds = json.loads(out.splitlines()[-1])["seconds"]
-        print(f"animatic 832x480: {seconds:.1f} s of film in {wall:.1f} s, {seconds / wall:.1f} times faster than real time")
+        print(
+            f"animatic 832x480: {seconds:.1f} s of film in {wall:.1f} s, {seconds / wall:.1f} times faster than real time"
+        )
 
 
 def denoise_pass(name: str) -> None:
@@ -95,13 +123,15 @@ def denoise_pass(name: str) -> None:
             for _ in model.blocks:
                 for _ in range(6):
                     rows @ square
-                said @ square, said @ square  # noqa: B018
-                rows @ narrow, deep @ wide  # noqa: B018
+                said @ square, said @ square
+                rows @ narrow, deep @ wide
                 F.scaled_dot_product_attention(q, kv, kv)
                 F.scaled_dot_product_attention(q, kv_text, kv_text)
 
         bare = timed(alone)
-    print(f"denoise pass, {name}: {whole * 1e3:.1f} ms; its GEMM and SDPA calls alone {bare * 1e3:.1f} ms, {bare / whole:.0%} of the pass")
+    print(
+        f"denoise pass, {name}: {whole * 1e3:.1f} ms; its GEMM and SDPA calls alone {bare * 1e3:.1f} ms, {bare / whole:.0%} of the pass"
+    )
 
 
 def long_film(name: str) -> None:
@@ -117,11 +147,15 @@ def long_film(name: str) -> None:
         times.append(time.perf_counter() - began)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     early, late = statistics.median(times[2:10]), statistics.median(times[-8:])
-    print(f"chunk 5: {early * 1e3:.0f} ms, peak {peaks[9]:.0f} MiB; chunk 200: {late * 1e3:.0f} ms, peak {peaks[-1]:.0f} MiB; ratios {late / early:.3f} and {peaks[-1] / peaks[9]:.3f}")
+    print(
+        f"chunk 5: {early * 1e3:.0f} ms, peak {peaks[9]:.0f} MiB; chunk 200: {late * 1e3:.0f} ms, peak {peaks[-1]:.0f} MiB; ratios {late / early:.3f} and {peaks[-1] / peaks[9]:.3f}"
+    )
 
 
 def main() -> None:
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}")
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+    )
     denoise_pass("nano")
     long_film("nano")
     end_to_end("nano")

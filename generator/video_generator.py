@@ -26,6 +26,7 @@ class VideoGenerator:
 
     def __init__(self, bundle: Bundle, memory: Window, device: torch.device) -> None:
         self._bundle, self._memory, self._device = bundle, memory, device
+        self._weights = f"{bundle.profile.name}-{_digest(bundle.folder)}"
         config: Any = bundle.transformer.config
         trained = int(config.trained_span)
         span = memory.span(bundle.profile.chunk_latents)
@@ -42,7 +43,7 @@ class VideoGenerator:
             name=p.name, fps=p.fps, width=p.width, height=p.height, enlarge=p.enlarge, chunk_latents=p.chunk_latents,
             frames_per_latent=self._bundle.autoencoder.time_factor, fresh_frames=self._bundle.autoencoder.time_factor,
             cut_stream="restart", prompt_style="caption", max_references=0, memory=str(self._memory),
-            weights=f"{p.name}-{_digest(self._bundle.folder)}", licence=p.licence, prompt_floor=p.prompt_floor,
+            weights=self._weights, licence=p.licence, prompt_floor=p.prompt_floor,
         )  # fmt: skip
 
     def start(self, seed: int) -> ModelRollout:

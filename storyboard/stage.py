@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -165,8 +166,9 @@ REGISTRY: dict[str, str] = {
 """Names of generators and what opens them: a function of (name, memory)."""
 
 
+@lru_cache(maxsize=2)
 def open_generator(name: str, memory: str | None = None) -> Generator:
-    """Opens a generator by its registered name, or the weights in a folder.
+    """Opens a generator by its registered name, or the weights in a folder; once, since loading takes seconds.
 
     Raises:
         InputError: the name is neither registered nor a folder, or its weights are missing or damaged.

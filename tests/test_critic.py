@@ -75,7 +75,13 @@ def test_verdicts_are_acted_on_while_the_shot_rolls(
 
     def review(self: Floor) -> Verdict:
         action = next(script, "continue")
-        result = Verdict(action=action, reason="as the test says", score=0.5, chunks=1, prompt="wide shot , castle , night , camera still .")  # type: ignore[arg-type]
+        result = Verdict(
+            action=action,
+            reason="as the test says",
+            score=0.5,
+            chunks=1,
+            prompt="wide shot , castle , night , camera still .",
+        )  # type: ignore[arg-type]
         self.take.verdicts.append(result.model_dump())
         return result
 

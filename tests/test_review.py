@@ -48,7 +48,18 @@ def talk(folder: Path, arguments: list[str], answers: list[tuple[str, str]]) -> 
 
 
 def test_a_person_approves_the_script_and_changes_a_take(tmp_path: Path, story: str, tiny_bundle: Path) -> None:
-    arguments = ["film", story, "--generator", str(tiny_bundle), "-o", "film", "--seconds", "4", "--review", "script,takes"]
+    arguments = [
+        "film",
+        story,
+        "--generator",
+        str(tiny_bundle),
+        "-o",
+        "film",
+        "--seconds",
+        "4",
+        "--review",
+        "script,takes",
+    ]
     answers = [
         ("erminate?", "maybe"),
         ("please answer", ""),
@@ -75,7 +86,18 @@ def test_a_person_approves_the_script_and_changes_a_take(tmp_path: Path, story: 
 def test_a_rejected_script_is_planned_anew_and_an_approved_one_is_not_asked_for_again(
     tmp_path: Path, story: str, tiny_bundle: Path
 ) -> None:
-    arguments = ["film", story, "--generator", str(tiny_bundle), "-o", "film", "--seconds", "4", "--review", "script,cut"]
+    arguments = [
+        "film",
+        story,
+        "--generator",
+        str(tiny_bundle),
+        "-o",
+        "film",
+        "--seconds",
+        "4",
+        "--review",
+        "script,cut",
+    ]
     code, seen = talk(tmp_path, arguments, [("erminate?", "r"), ("erminate?", "a"), ("Is this the film?", "a")])
     assert code == 0, seen
     assert (tmp_path / "film" / "plan" / "rejected-seed-0.yaml").exists()

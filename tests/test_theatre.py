@@ -29,7 +29,9 @@ def test_every_set_is_drawn_alike_for_a_seed_and_otherwise_for_another(set_name:
 @pytest.mark.parametrize("action", v.ACTIONS)
 def test_every_puppet_acts_inside_the_frame(kind: str, action: str) -> None:
     role = Role(kind, action, "left", Appearance("blue", "striped", "scarf"))
-    drawing = Scene(Staging("wide", "meadow", "day", "still", (role,)), width=64, height=32).draw(torch.arange(8) / 4 + 0.5)
+    drawing = Scene(Staging("wide", "meadow", "day", "still", (role,)), width=64, height=32).draw(
+        torch.arange(8) / 4 + 0.5
+    )
     assert (drawing.puppets.flatten(1).mean(dim=1) > 0.02).all()
     assert drawing.frames.min() >= 0
     assert drawing.frames.max() <= 1
@@ -38,7 +40,12 @@ def test_every_puppet_acts_inside_the_frame(kind: str, action: str) -> None:
 def test_looks_change_the_picture() -> None:
     pictures = [
         draw(Staging("medium", "meadow", "day", "still", (Role("fox", "stands", "right", look),)))
-        for look in (Appearance("red", "plain", "bare"), Appearance("blue", "plain", "bare"), Appearance("red", "dotted", "bare"), Appearance("red", "plain", "hat"))
+        for look in (
+            Appearance("red", "plain", "bare"),
+            Appearance("blue", "plain", "bare"),
+            Appearance("red", "dotted", "bare"),
+            Appearance("red", "plain", "hat"),
+        )
     ]
     assert all(not torch.equal(pictures[0], other) for other in pictures[1:])
 

@@ -16,7 +16,9 @@ from filmwright.training.trainer import Progress, learning_rate, run_stage
 from filmwright.training.transformer import BaseStage, StudentStage
 from filmwright.training.world import SPLITS, random_film, render_film
 
-SMALL = replace(SIZES["nano"], name="small", width=32, height=16, heads=2, head_width=12, layers=1, ffn=24, clips=2, films=2)
+SMALL = replace(
+    SIZES["nano"], name="small", width=32, height=16, heads=2, head_width=12, layers=1, ffn=24, clips=2, films=2
+)
 CPU = torch.device("cpu")
 
 
@@ -117,13 +119,17 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate(1.0, 500, 1.0) == pytest.approx(0.03)
 
 
-def test_the_recipe_ends_in_a_bundle_that_makes_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: str) -> None:
+def test_the_recipe_ends_in_a_bundle_that_makes_a_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: str
+) -> None:
     from filmwright.cli import app
     from filmwright.storyboard.video import count_frames
     from typer.testing import CliRunner
 
     monkeypatch.setitem(recipe.SIZES, "small", SMALL)
-    folder = recipe.train("small", minutes=0.25, device="cpu", out=tmp_path / "run", stage=None, seed=0, scratch=True, report=quiet)
+    folder = recipe.train(
+        "small", minutes=0.25, device="cpu", out=tmp_path / "run", stage=None, seed=0, scratch=True, report=quiet
+    )
     profile = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
     assert profile["sampling"]["kind"] == "few-step"
     assert profile["prompt_floor"] is not None

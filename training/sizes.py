@@ -43,5 +43,5 @@ SHIFT = 3.0
 
 SIZES = {
     "nano": Size("nano", 128, 64, heads=3, head_width=56, layers=5, ffn=304, clips=3, films=8),
-    "mini": Size("mini", 256, 128, heads=4, head_width=64, layers=8, ffn=640, clips=3, films=8),
+    "mini": Size("mini", 256, 128, heads=4, head_width=64, layers=8, ffn=512, clips=3, films=8),
 }

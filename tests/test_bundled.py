@@ -1,0 +1,44 @@
+"""The bundled weights: they load, they are what the model card says, and held-out films look as asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from filmwright.evaluation.films import evaluate
+from filmwright.evaluation.readers import load_reader
+from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.storyboard.stage import open_generator
+
+MAX_REPOSITORY_WEIGHTS = 24_000_000
+
+
+def test_all_weights_of_the_repository_stay_small() -> None:
+    assert sum(path.stat().st_size for path in BUNDLED.rglob("*.safetensors")) <= MAX_REPOSITORY_WEIGHTS
+
+
+def test_nano_has_no_more_parameters_than_its_size_allows() -> None:
+    import torch
+
+    bundle = load_bundle(BUNDLED / "nano", torch.device("cpu"))
+    assert sum(p.numel() for p in bundle.transformer.parameters()) <= 2_000_000
+    assert bundle.clip is not None
+    assert bundle.profile.prompt_floor is not None
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:  # type: ignore[type-arg]
+    return evaluate(open_generator("nano"), load_reader(reader_folder("nano")), films=6, seed=0)
+
+
+def test_the_reader_knows_rendered_truth(found: dict) -> None:  # type: ignore[type-arg]
+    assert found["truth"]["set"]["rate"] >= 0.9
+    assert found["truth"]["time"]["rate"] >= 0.9
+
+
+def test_held_out_films_show_the_set_they_were_asked_for(found: dict) -> None:  # type: ignore[type-arg]
+    assert found["made"]["set"]["rate"] > 0.5, "chance is 1/6"
+
+
+def test_the_model_card_names_the_licence() -> None:
+    assert "Apache-2.0" in (Path(BUNDLED) / "nano" / "README.md").read_text(encoding="utf-8")
