@@ -9,24 +9,19 @@ Loops end by the film's own limits: chunks of a shot, interventions, takes.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
-
-os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
-os.environ.setdefault("LANGSMITH_TRACING", "false")
-os.environ.setdefault("LANGCHAIN_TRACING_V2", "false")
 
 import numpy as np
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from ..storyboard.caption import parse_caption
 from ..storyboard.cut import CutReport, assemble, write_stand_in
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production, ReviewPoint, Settings
@@ -172,20 +167,10 @@ class Director:
         if decision not in ("modify", "reject"):
             return {}
         if decision == "modify":
-            self._rewrite(state["position"], text)
+            script = self.floor.script()
+            list(script.shots())[state["position"] - 1].prompt = text
+            self.production.write_script(script)
         return {"queue": [state["position"], *state.get("queue", [])]}
-
-    def _rewrite(self, position: int, text: str) -> None:
-        """Takes a person's words as the shot's prompt where they are one for this generator, else as its action."""
-        script = self.floor.script()
-        shot = list(script.shots())[position - 1]
-        try:
-            if self.floor.generator.profile.prompt_style == "caption":
-                parse_caption(text)
-            shot.prompt = text
-        except InputError:
-            shot.action, shot.prompt = text, None
-        self.production.write_script(script)
 
     def cut(self, state: State) -> State:
         began = time.perf_counter()
@@ -276,12 +261,11 @@ class Director:
         Raises:
             WaitsForPerson: a review is pending; the session goes on from here another time.
         """
-        with sqlite3.connect(self.production.session_path, check_same_thread=False) as connection:
+        with closing(_open_session(self.production.session_path)) as connection:
             saver = SqliteSaver(connection)
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
-            snapshot = app.get_state(config)
-            pending = [i for task in snapshot.tasks for i in task.interrupts]
+            pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
             given: Any = {"failed": []}
             if pending and pending[0].value["point"] in self.settings.review:
                 given = Command(resume=self._put(pending[0].value, ask))
@@ -291,7 +275,6 @@ class Director:
                 result: dict[str, Any] = app.invoke(given, config, durability="sync")
                 stops = result.get("__interrupt__")
                 if not stops:
-                    connection.commit()
                     return result  # type: ignore[return-value]
                 given = Command(resume=self._put(stops[0].value, ask))
 
@@ -316,6 +299,19 @@ class Director:
             return False
         said = [e for e in self.production.read_log() if e["event"] == "answer" and e.get("point") == point]
         return bool(said) and said[-1]["decision"] == "approve" and said[-1].get("of") == self._subject(point)
+
+
+def _open_session(path: Path) -> sqlite3.Connection:
+    """The session's database; a damaged one is begun anew, which loses a pending question and nothing else."""
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+        return connection
+    except sqlite3.DatabaseError:
+        connection.close()
+        for part in path.parent.glob(f"{path.name}*"):
+            part.unlink()
+        return sqlite3.connect(path, check_same_thread=False)
 
 
 def plan_story(production: Production, settings: Settings, tell: Listener) -> Script:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..storyboard.caption import caption
+from ..storyboard.caption import caption, is_caption
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Profile
 from ..storyboard.staging import stage_shot
@@ -10,11 +10,15 @@ from ..storyboard.staging import stage_shot
 
 def shot_prompt(script: Script, shot: Shot, profile: Profile, action: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The prompt and notes about what had to be mapped; `action` overrides the shot's own (a prompt change)."""
-    if shot.prompt is not None and action is None:
-        return shot.prompt, ()
+    own = shot.prompt if action is None else None
     if profile.prompt_style == "caption":
-        staged = stage_shot(script, shot, action)
-        return caption(staged.staging), staged.notes
+        if own is not None and is_caption(own):
+            return own, ()
+        staged = stage_shot(script, shot, own or action)
+        mapped = (f"prompt {own[:60]!r} is outside the model's vocabulary: read as an action",) if own else ()
+        return caption(staged.staging), mapped + staged.notes
+    if own is not None:
+        return own, ()
     scene = script.scene_of(shot.id)
     place = script.entity(scene.location)
     cast = "; ".join(f"{e.name}: {e.description}" for e in script.cast_of(shot))

@@ -125,6 +125,15 @@ def parse_caption(text: str) -> Staging:
     return Staging(view=view, set=set_, time=time, movement=movement, roles=roles)
 
 
+def is_caption(text: str) -> bool:
+    """Whether `parse_caption` can read it."""
+    try:
+        parse_caption(text)
+    except InputError:
+        return False
+    return True
+
+
 def _parse_role(words: list[str]) -> Role:
     try:
         *subject, action, facing = words

@@ -78,7 +78,7 @@ def stage_shot(script: Script, shot: Shot, action: str | None = None) -> Staged:
         notes.append(f"{', '.join(e.name for e in cast[room:])} not drawn: {room} on stage in a {view} shot")
     text = action or shot.action
     verb = find_meaning(text, ACTION_OF)
-    speakers = {line.speaker for line in shot.lines}
+    speakers = {line.speaker for line in shot.lines} if action is None else set()
     order = [s.id for s in script.shots()]
     earlier = tuple(order[: order.index(shot.id) + 1])
     roles = []

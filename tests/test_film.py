@@ -275,6 +275,26 @@ def test_bad_input_is_one_line_with_value_and_fix(arguments: list[str], reason: 
     assert list(Path().iterdir()) == []
 
 
+def test_a_damaged_session_loses_nothing(made: Path) -> None:
+    before = latents(made)
+    (made / "session.sqlite").write_bytes(b"broken" * 1000)
+    run("film", made)
+    after = latents(made)
+    assert all(np.array_equal(x, y) for shot in before for x, y in zip(before[shot], after[shot], strict=True))
+
+
+def test_a_prompt_in_other_words_is_read_as_an_action(made: Path) -> None:
+    production = Production.open(made)
+    script = production.read_script()
+    first = next(script.shots())
+    first.prompt = "the crow sleeps"
+    production.write_script(script)
+    assert "outside the model's vocabulary: read as an action" in run("film", made).output
+    record = circled(production, first.id)
+    assert record is not None
+    assert " sleeps " in record.prompts[0][1]
+
+
 def test_shots_out_of_range_are_refused(made: Path) -> None:
     assert "this film has shots 1 to" in run("shoot", made, "--shots", "99", code=2).output
     assert "is no position" in run("shoot", made, "--shots", "x", code=2).output
