@@ -22,7 +22,7 @@ from .stage import Drawing, Scene, layout_seed
 
 PROFILE = Profile(
     name="theatre", fps=16, width=832, height=480, enlarge=1, chunk_latents=3, frames_per_latent=4, fresh_frames=4,
-    cut_stream="restart", prompt_style="caption", max_references=0, memory="script", weights="none (drawn)", licence="Apache-2.0",
+    cut_stream="restart", prompt_style="caption", max_references=0, memory="script", weights="theatre (drawn)", licence="Apache-2.0",
 )  # fmt: skip
 
 

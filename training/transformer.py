@@ -18,6 +18,8 @@ from .sizes import CHUNK_LATENTS, FILM_CHUNKS, MEMORY, SHIFT, Size
 
 PROMPT_DROPOUT = 0.1
 PUPPET_WEIGHT = 3.0
+FINAL_SHIFT = 1.2
+"""The base's noise levels move from SHIFT towards this over its budget."""
 CONSISTENCY_GRID = 48
 
 
@@ -92,7 +94,8 @@ class BaseStage(_FilmStage):
         clean = films.latents.to(self.device)
         rows = len(clean)
         u = torch.rand(rows, device=self.device)
-        sigma = SHIFT * u / (1 + (SHIFT - 1) * u)
+        shift = SHIFT + (FINAL_SHIFT - SHIFT) * progress  # layout first, detail later
+        sigma = shift * u / (1 + (shift - 1) * u)
         noise = torch.randn_like(clean)
         dropped = torch.rand(rows, device=self.device) < PROMPT_DROPOUT
         text = self.text(self.nets, films, dropped)
