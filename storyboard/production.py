@@ -123,7 +123,8 @@ class Production:
             InputError: the folder holds something already.
         """
         production = Production(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        leftovers = list(folder.glob(".story-*")) if folder.is_dir() else []  # of a run killed while it wrote the story
+        if folder.exists() and (not folder.is_dir() or len(list(folder.iterdir())) > len(leftovers)):
             what = (
                 "another film" if production.script_path.exists() or production.story_path.exists() else "other files"
             )
@@ -132,6 +133,8 @@ class Production:
             )
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            for path in leftovers:
+                path.unlink()
         write_text(production.story_path, story)
         write_text(folder / ".gitignore", GITIGNORE)
         production.write_settings(settings)

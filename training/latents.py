@@ -49,10 +49,17 @@ class FilmPool:
     """Up to `room` encoded films of the training split; every batch draws from it and renews `fresh` of it."""
 
     def __init__(
-        self, size: Size, autoencoder: TinyVideoAutoencoder, tokenizer: Any, *, room: int = 4000, fresh: int = 1
+        self,
+        size: Size,
+        autoencoder: TinyVideoAutoencoder,
+        tokenizer: Any,
+        *,
+        room: int = 4000,
+        first: int = 64,
+        fresh: int = 1,
     ) -> None:
         self._size, self._autoencoder, self._tokenizer = size, autoencoder, tokenizer
-        self._room, self._fresh = room, fresh
+        self._room, self._first, self._fresh = room, first, fresh
         self._films: list[LatentFilm] = []
         self._next = SPLITS["train"]
 
@@ -68,7 +75,7 @@ class FilmPool:
         """`count` films stacked film-major: [count·C, …]."""
         if not self._films:
             self._next += seed * self._fresh  # a resumed run sees other films than the first did
-        for _ in range(max(self._fresh, 64 - len(self._films))):
+        for _ in range(max(self._fresh, self._first - len(self._films))):
             self._grow()
         drawn = random.Random(seed).choices(self._films, k=count)
         return LatentFilm(

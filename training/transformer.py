@@ -18,6 +18,8 @@ from .sizes import CHUNK_LATENTS, FILM_CHUNKS, MEMORY, SHIFT, Size
 
 PROMPT_DROPOUT = 0.1
 PUPPET_WEIGHT = 3.0
+NOISY_COPIES = 2
+"""Noisy copies per clean one in the base stage: the clean half costs as much as a copy and gives no loss."""
 FINAL_SHIFT = 1.2
 """The base's noise levels move from SHIFT towards this over its budget."""
 CONSISTENCY_GRID = 48
@@ -41,7 +43,7 @@ class _FilmStage:
             }
         ).to(device)
         self._pool = FilmPool(size, autoencoder, self.tokenizer)
-        self._packed = Packed(MEMORY.select_packed(size.films, FILM_CHUNKS, CHUNK_LATENTS, device))
+        self._selection = MEMORY.select_packed(size.films, FILM_CHUNKS, CHUNK_LATENTS, device)
 
     @property
     def model(self) -> nn.Module:
@@ -55,10 +57,13 @@ class _FilmStage:
         return text if dropped_R is None else text.masked_fill(dropped_R[:, None, None], 0.0)
 
     def flow(self, nets: nn.ModuleDict, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor) -> Tensor:
-        """The predicted flow of the noisy rows, each seeing clean history."""
-        times = torch.cat([torch.zeros_like(sigma_R), sigma_R * 1000])
+        """The predicted flow of the noisy rows, each seeing clean history; `noisy` may hold several copies of the films."""
+        copies = len(noisy) // len(clean)
+        times = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R * 1000])
         with torch.autocast(self.device.type, torch.bfloat16):
-            out: Tensor = nets["transformer"](torch.cat([clean, noisy]), times, torch.cat([text, text]), self._packed)
+            out: Tensor = nets["transformer"](
+                torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), Packed(self._selection, copies)
+            )
         return out[len(clean) :].float()
 
     def weight(self, films: LatentFilm) -> Tensor:
@@ -92,16 +97,17 @@ class BaseStage(_FilmStage):
 
     def loss(self, films: LatentFilm, progress: float) -> dict[str, Tensor]:
         clean = films.latents.to(self.device)
-        rows = len(clean)
-        u = torch.rand(rows, device=self.device)
+        target = clean.repeat(NOISY_COPIES, 1, 1, 1, 1)
+        u = torch.rand(len(target), device=self.device)
         shift = SHIFT + (FINAL_SHIFT - SHIFT) * progress  # layout first, detail later
         sigma = shift * u / (1 + (shift - 1) * u)
-        noise = torch.randn_like(clean)
-        dropped = torch.rand(rows, device=self.device) < PROMPT_DROPOUT
+        noise = torch.randn_like(target)
+        dropped = torch.rand(len(clean), device=self.device) < PROMPT_DROPOUT
         text = self.text(self.nets, films, dropped)
-        flow = self.flow(self.nets, clean, add_noise(clean, noise, sigma), sigma, text)
-        error = (flow - (noise - clean)).square()
-        return {"loss": (self.weight(films) * error).mean(), "plain": error.mean()}
+        flow = self.flow(self.nets, clean, add_noise(target, noise, sigma), sigma, text)
+        error = (flow - (noise - target)).square()
+        weight = self.weight(films).repeat(NOISY_COPIES, 1, 1, 1, 1)
+        return {"loss": (weight * error).mean(), "plain": error.mean()}
 
 
 class StudentStage(_FilmStage):
