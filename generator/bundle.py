@@ -67,19 +67,26 @@ class Bundle:
     clip: tuple[Any, Any] | None
 
 
+def quiet_libraries() -> None:
+    """Keeps the loaders' bars and advice off the terminal; errors still come as exceptions."""
+    import transformers
+    from diffusers.utils import logging as diffusers_logging
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+
+
 def load_bundle(folder: Path, device: torch.device) -> Bundle:
     """Loads a folder of weights (safetensors only).
 
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
     """
-    import transformers
-    from diffusers.utils import logging as diffusers_logging
     from transformers import CLIPModel, PreTrainedTokenizerFast, UMT5EncoderModel
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_error()
+    quiet_libraries()
     if not (folder / "profile.json").is_file():
         raise InputError(
             f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', or name another generator"

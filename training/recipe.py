@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.bundle import BUNDLED
+from ..generator.bundle import BUNDLED, quiet_libraries
 from ..generator.text import build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
@@ -66,6 +66,7 @@ def train(
     if not 0 < minutes <= 100_000:
         raise InputError(f"--minutes {minutes:g} is out of range: give more than 0")
     chosen, where = SIZES[size], choose_device(device)
+    quiet_libraries()
     folder = out or Path("runs") / size
     bundled = BUNDLED / size
     start = bundled if not scratch and (bundled / "profile.json").is_file() else None
@@ -153,7 +154,7 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     sampling = (
         {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
         if student
-        else {"kind": "euler", "steps": 30, "shift": SHIFT, "guidance": 2.0}
+        else {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 1.5}
     )
     profile = {
         "name": size.name, "licence": "Apache-2.0", "fps": FPS, "width": size.width, "height": size.height, "enlarge": 4,
