@@ -12,7 +12,6 @@ import torch
 
 from ..storyboard.exports import Subtitle, subtitles
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import Frames
 from ..storyboard.staging import stage_shot
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.titles import title_card, write_on
@@ -41,12 +40,6 @@ def slate_of(shot: Shot, timing: ShotTiming) -> str:
     return f"{timing.position} · {shot.id} · {shot.size} · {timing.seconds:.2f} s"
 
 
-def draw_shot(scene: Scene, frames: int, fps: int) -> Frames:
-    """The frames of a shot [F, H, W, 3], drawn on twos."""
-    times = torch.arange(0, frames, DRAWN_EVERY) / fps
-    return np.repeat(to_frames(scene.draw(times)), DRAWN_EVERY, axis=0)[:frames]
-
-
 def make_animatic(
     script: Script, path: Path, *, seed: int, width: int = PROFILE.width, height: int = PROFILE.height,
     on_shot: Callable[[ShotTiming, Timeline], None] = lambda timing, timeline: None,
@@ -65,16 +58,13 @@ def make_animatic(
                 count = min(timeline.fps, timing.frames - start)
                 times = torch.arange(start, start + count, DRAWN_EVERY) / timeline.fps
                 drawn = to_frames(scene.draw(times))
+                first = timing.cut_frame + start
                 finished = [
-                    write_on(
-                        drawn[i // DRAWN_EVERY],
-                        slate_of(shot, timing),
-                        _said(spoken, (timing.cut_frame + start + i) / timeline.fps),
-                    )
-                    for i in range(count)
+                    write_on(frame, slate_of(shot, timing), _said(spoken, (first + index * DRAWN_EVERY) / timeline.fps))
+                    for index, frame in enumerate(drawn)
                 ]
                 pending.result()
-                pending = pool.submit(encoder.add, np.stack(finished))
+                pending = pool.submit(encoder.add, np.repeat(np.stack(finished), DRAWN_EVERY, axis=0)[:count])
             on_shot(timing, timeline)
         pending.result()
     frames = encoder.save(path)
