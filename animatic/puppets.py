@@ -32,8 +32,9 @@ SKIN: Colour = (0.94, 0.76, 0.60)
 OUTLINE = 0.030
 
 WINDOW_HALF_WIDTH = 0.74
-WINDOW_BOTTOM, WINDOW_TOP = -0.08, 1.62
-"""The local window that holds every puppet in every pose (jumps reach up to 0.35)."""
+WINDOW_BOTTOM, WINDOW_TOP = -0.08, 1.46
+JUMP_TOP = 1.74
+"""The local window that holds every puppet with its hat; jumps reach higher."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from ..storyboard.caption import Appearance, Role, Staging
-from .puppets import HEAD_HEIGHT, WINDOW_BOTTOM, WINDOW_HALF_WIDTH, WINDOW_TOP, draw_puppet, motion
+from .puppets import HEAD_HEIGHT, JUMP_TOP, WINDOW_BOTTOM, WINDOW_HALF_WIDTH, WINDOW_TOP, draw_puppet, motion
 from .sets import GROUND, PUPPET_LIGHT, drift, paint_set
 
 ZOOM = {"wide": 1.0, "medium": 1.45, "close": 2.3}
 PUPPET_HEIGHT = 1.0
 """Stage units; the wide frame is 2 high."""
+CACHE_PIXELS = 500_000
+"""Pixels drawn at once: larger tensors leave the cache and cost twice the time."""
 PLAIN = Appearance("red", "plain", "bare")
 
 
@@ -121,7 +123,11 @@ class Scene:
         return torch.stack(frames)
 
     def draw(self, seconds: Tensor) -> Drawing:
-        """Draws the frames at `seconds` [F] since the shot began."""
+        """Draws the frames at `seconds` [F] since the shot began, few at a time where they are large."""
+        parts = [self._draw(part) for part in seconds.split(max(1, CACHE_PIXELS // (self.width * self.height)))]
+        return Drawing(torch.cat([p.frames for p in parts]), torch.cat([p.puppets for p in parts]))
+
+    def _draw(self, seconds: Tensor) -> Drawing:
         camera_x = self._camera_x(seconds)
         frames = self.backdrop(camera_x)
         covered = torch.zeros(len(seconds), self.height, self.width)
@@ -133,11 +139,12 @@ class Scene:
     def _place(self, frames: Tensor, covered: Tensor, role: Role, look: Appearance, x: Tensor, seconds: Tensor) -> None:
         pixel = self._pixel / PUPPET_HEIGHT
         columns = math.ceil(2 * WINDOW_HALF_WIDTH / pixel) + 2
-        rows = math.ceil((WINDOW_TOP - WINDOW_BOTTOM) / pixel) + 2
+        ceiling = JUMP_TOP if role.action == "jumps" else WINDOW_TOP
+        rows = math.ceil((ceiling - WINDOW_BOTTOM) / pixel) + 2
         centre = x / self._pixel + self.width / 2  # [F], in pixels
         feet = (self._centre_y - GROUND) / self._pixel + self.height / 2
         left = torch.floor(centre - columns / 2)
-        top = math.floor(feet - WINDOW_TOP / pixel) - 1
+        top = math.floor(feet - ceiling / pixel) - 1
         first, last = max(0, -top), min(rows, self.height - top)
         if last <= first:
             return
