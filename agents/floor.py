@@ -38,8 +38,6 @@ from .prompts import shot_prompt
 
 MAX_INTERVENTIONS = 2
 MAX_TAKES = 2
-REVIEW_EVERY = 1
-"""Chunks between two looks of the critic."""
 
 
 class ShotFailed(Exception):

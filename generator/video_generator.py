@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..storyboard.caption import Role, Staging, caption
@@ -88,9 +87,3 @@ def open_folder(name: str, memory: str | None) -> VideoGenerator:
     device = default_device()
     bundle = load_bundle(Path(name), device)
     return VideoGenerator(bundle, wanted or parse_memory(bundle.profile.memory), device)
-
-
-def as_array(frame: torch.Tensor) -> Frames:
-    """[3, H, W] in 0 … 1 to [H, W, 3] uint8."""
-    array: Frames = (frame.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(array)

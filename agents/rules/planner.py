@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ...storyboard.errors import InputError
-from ...storyboard.lexicon import KIND_OF, SET_OF
+from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
 from ...storyboard.script import Entity, Line, Scene, Script, Shot
 from ...storyboard.staging import puppet_kind
 from ...storyboard.vocabulary import ACCESSORIES, HUES, PATTERNS
@@ -21,7 +21,6 @@ SIGNATURE = "rules (pattern matching, not understanding)"
 MIN_SECONDS = 4.0
 MAX_SECONDS = 3600.0
 MIN_SHOT_SECONDS = 0.75
-INTERIOR = {"castle", "kitchen"}
 
 
 def slug(text: str, fallback: str) -> str:
@@ -63,7 +62,7 @@ class RulesPlanner:
             if (head.place, head.time) != key:
                 key = (head.place, head.time)
                 place = entities.place(head.place)
-                heading = "INT" if SET_OF.get(head.place) in INTERIOR else "EXT"
+                heading = "INT" if SET_OF.get(head.place) in INTERIORS else "EXT"
                 scenes.append(
                     Scene.model_construct(
                         id=f"s{len(scenes) + 1}", heading=heading, location=place, time=head.time, summary="", shots=[]

@@ -61,7 +61,7 @@ SMALL_PLACES = {
     "well",
 }
 """Places inside a place: they name a location only where the story gives no larger one."""
-OPEN, CLOSE = '"“„«「『', '"”“»」』'
+CLOSE = '"”“»」』'
 QUOTE = re.compile(r"[\"“„«「『]([^\"”“»」』]{1,1800})[\"”“»」』]")
 ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr)\.$")
 
