@@ -9,6 +9,7 @@ frames, `n` tokens per frame, `N` = L*n, `H` heads, `D` head width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,6 +35,16 @@ class Selection:
     positions: Tensor
     present: Tensor | None
     base: int
+
+    def by_filled_slots(self) -> Iterator[tuple[Tensor, Selection]]:
+        """Splits the rows by which slots they fill: (row numbers, their selection without empty slots)."""
+        if self.present is None:
+            yield torch.arange(len(self.frames), device=self.frames.device), self
+            return
+        patterns, pattern_R = torch.unique(self.present, dim=0, return_inverse=True)
+        for index, filled_S in enumerate(patterns):
+            rows = (pattern_R == index).nonzero()[:, 0]
+            yield rows, Selection(self.frames[rows][:, filled_S], self.positions[filled_S.cpu()], None, self.base)
 
 
 def rope_widths(head_width: int) -> tuple[int, int, int]:

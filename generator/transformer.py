@@ -56,25 +56,29 @@ class Paged:
 class Packed:
     """Teacher forcing: rows are [clean chunks | noisy chunks] of whole films; both halves see clean pages only.
 
-    CausalCine §3.2, equation (4): the four quadrants, folded into the batch.
+    CausalCine §3.2, equation (4): the four quadrants, folded into the batch. Rows that fill the same slots attend
+    together, so no time is spent on empty ones and no mask is needed.
     """
 
     def __init__(self, selection: Selection, noisy_copies: int = 1) -> None:
         """`selection` is for the clean rows; noisy rows see what the clean row of their chunk sees."""
-        copies = 1 + noisy_copies
-        present = selection.present
-        self.clean_rows = selection.frames.shape[0]
-        self.selection = Selection(
-            selection.frames.repeat(copies, 1),
-            selection.positions,
-            present.repeat(copies, 1) if present is not None else None,
-            selection.base,
-        )
+        self.clean_rows, copies = selection.frames.shape[0], 1 + noisy_copies
+        self.groups = [
+            (
+                torch.cat([rows + copy * self.clean_rows for copy in range(copies)]),
+                Selection(chosen.frames.repeat(copies, 1), chosen.positions, None, chosen.base),
+            )
+            for rows, chosen in selection.by_filled_slots()
+        ]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         n = grid[0] * grid[1]
-        pages = tuple(x[: self.clean_rows].reshape(-1, n, *x.shape[2:]) for x in (k, v))
-        return attend(q, k, v, (pages[0], pages[1]), self.selection, grid)
+        k_pages, v_pages = (x[: self.clean_rows].reshape(-1, n, *x.shape[2:]) for x in (k, v))
+        out = torch.empty_like(q)
+        for rows, chosen in self.groups:
+            seen = attend(q[rows], k[rows], v[rows], (k_pages, v_pages), chosen, grid)
+            out = out.index_copy(0, rows, seen)
+        return out
 
 
 class RMSNorm(nn.Module):

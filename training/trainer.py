@@ -23,6 +23,7 @@ class Stage(Protocol):
 
     name: str
     learning_rate: float
+    """AdamW's. Muon's, for the matrices of transformer blocks, is `MUON_RATIO` times as high."""
 
     @property
     def model(self) -> nn.Module:
@@ -54,6 +55,24 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+MUON_RATIO = 2.0
+
+
+def build_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of transformer blocks, AdamW for the rest; each group keeps its `peak` rate."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if ".blocks." in name and p.ndim == 2]
+    others = [p for name, p in named if not (".blocks." in name and p.ndim == 2)]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    ]
+    if matrices:
+        peak = rate * MUON_RATIO
+        muon = torch.optim.Muon(
+            [{"params": matrices, "peak": peak}], lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        )
+        optimisers.append(muon)
+    return optimisers
 
 
 def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Iterator[Any]:
@@ -98,13 +117,14 @@ def run_stage(
     model = stage.model
     ema = torch.optim.swa_utils.AveragedModel(model, avg_fn=ramped_average(ema_decay))
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimisers = build_optimisers(model, stage.learning_rate)
     step, spent = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
         ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         step, spent = saved["step"], saved["minutes"]
     budget = spent + minutes if spent >= minutes else minutes
     began, first = time.monotonic() - spent * 60, step
@@ -115,7 +135,7 @@ def run_stage(
 
     def save() -> None:
         state = {
-            "model": model.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(),
+            "model": model.state_dict(), "ema": ema.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
             "step": step, "minutes": (time.monotonic() - began) / 60,
         }  # fmt: skip
         temporary = checkpoint.with_suffix(".tmp")
@@ -129,26 +149,28 @@ def run_stage(
             progress = (now - began) / 60 / budget
             if progress >= 1.0:
                 break
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(stage.learning_rate, step - first, progress)
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(group["peak"], step - first, progress)
+                optimiser.zero_grad(set_to_none=True)
             losses = stage.loss(batch, progress)
             total = losses["loss"]
             if not torch.isfinite(total):
                 raise FilmwrightError(
-                    f"stage {stage.name}: the loss became {float(total)} at step {step} (batch seed {seed + step}); "
+                    f"stage {stage.name}: the loss became {float(total.detach())} at step {step} (batch seed {seed + step}); "
                     f"the last good state is {checkpoint}: lower the learning rate or go on from there"
                 )
-            optimiser.zero_grad(set_to_none=True)
             total.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             ema.update_parameters(model)
             stage.after_step(ema.module)
             step += 1
             if now - last_report > 5.0:
                 rate = (step - reported) / (now - last_report)
                 entry = Progress(
-                    stage.name, step, (now - began) / 60, budget, {k: float(v) for k, v in losses.items()}, rate
+                    stage.name, step, (now - began) / 60, budget, {k: float(v.detach()) for k, v in losses.items()}, rate
                 )
                 log.write(json.dumps(vars(entry)) + "\n")
                 log.flush()

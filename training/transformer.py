@@ -4,11 +4,13 @@ stage 3: the four-step student by causal consistency distillation."""
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.text import build_text_encoder, build_tokenizer, embed
@@ -28,6 +30,11 @@ CONSISTENCY_GRID = 48
 def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
     sigma = sigma_R[:, None, None, None, None]
     return (1 - sigma) * clean + sigma * noise
+
+
+def _attention_kernel(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the backward pass of the plain kernel is twice as fast as the fused one at these sizes."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 class _FilmStage:
@@ -60,7 +67,7 @@ class _FilmStage:
         """The predicted flow of the noisy rows, each seeing clean history; `noisy` may hold several copies of the films."""
         copies = len(noisy) // len(clean)
         times = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R * 1000])
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16), _attention_kernel(self.device):
             out: Tensor = nets["transformer"](
                 torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), Packed(self._selection, copies)
             )
