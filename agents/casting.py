@@ -5,48 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from ..storyboard.errors import InputError
 from ..storyboard.files import replacing
+from ..storyboard.images import load_reference
 from ..storyboard.production import Production
 from ..storyboard.script import Entity, Reference, Script
 from ..storyboard.stage import Generator
 from ..storyboard.takes import dependency_hash
 from ..storyboard.video import save_png
 
-MAX_PIXELS = 60_000_000
-MIN_SIDE = 16
-
-
-def load_reference(path: Path) -> Image.Image:
-    """Reads an image of any kind as upright RGB: the first frame of an animation, transparency on white.
-
-    Raises:
-        InputError: it is missing, no image, too small or too large.
-    """
-    if not path.is_file():
-        raise InputError(f"reference {path} does not exist")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"reference {path} has {image.width}x{image.height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels, make it smaller"
-                )
-            if min(image.size) < MIN_SIDE:
-                raise InputError(
-                    f"reference {path} is {image.width}x{image.height}: at least {MIN_SIDE} pixels a side are needed"
-                )
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                clear = upright.convert("RGBA")
-                white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
-                return Image.alpha_composite(white, clear).convert("RGB")
-            return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"reference {path} is no readable image ({type(error).__name__}): give a PNG or JPEG file"
-        ) from error
+DRAWN = "drawn.png"
+"""The reference the generator drew; the user's own are named user-N.png."""
 
 
 def find_entity(script: Script, name: str) -> Entity:
@@ -92,7 +61,7 @@ def references_of(production: Production, entity: Entity) -> list[Path]:
             raise InputError(
                 f"entity {entity.id}: reference {path} is missing; restore it or remove it from script.yaml"
             )
-    drawn = production.reference_folder(entity.id) / "drawn.png"
+    drawn = production.reference_folder(entity.id).resolve() / DRAWN
     return own + ([drawn] if drawn.is_file() else [])
 
 
@@ -105,9 +74,9 @@ def draw_missing(production: Production, script: Script, generator: Generator, s
         folder = production.reference_folder(entity.id)
         mark = dependency_hash(entity.name, entity.description, generator.profile.weights, seed)
         stamp = folder / ".drawn"
-        if (folder / "drawn.png").is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == mark:
+        if (folder / DRAWN).is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == mark:
             continue
-        save_png(folder / "drawn.png", generator.draw(entity, seed), generator.profile.enlarge)
+        save_png(folder / DRAWN, generator.draw(entity, seed), generator.profile.enlarge)
         stamp.write_text(mark, encoding="utf-8")
         drawn.append(entity.id)
     return drawn

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..storyboard.errors import FilmwrightError
+from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
@@ -31,7 +31,7 @@ from ..storyboard.takes import (
 )
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.video import ShotEncoder, save_png
-from .casting import references_of
+from .casting import DRAWN, references_of
 from .critic import Critic, Look, Verdict, open_critic
 from .events import Event, Listener
 from .prompts import shot_prompt
@@ -55,6 +55,7 @@ class _Take:
     rolling: Rolling
     encoder: ShotEncoder
     prompts: list[tuple[int, str]]
+    pins: list[Path]
     began: float
     latents: list[Latents] = field(default_factory=list)
     firsts: list[Frames] = field(default_factory=list)
@@ -110,16 +111,29 @@ class Floor:
         the others as they are."""
         profile = self.generator.profile
         changes = [(chunk, shot_prompt(script, shot, profile, action)[0]) for chunk, action in timing.prompt_changes]
-        images = [file_digest(path) for entity in script.cast_of(shot) for path in self._pins(script, entity.id)]
+        images = [file_digest(path) for path in self._pinned(script, shot)]
         return dependency_hash(
             shot.id, shot_prompt(script, shot, profile)[0], changes, images, timing.chunks, shot.continuity,
             self.settings.seed, profile.name, profile.weights, profile.memory, profile.delivered_size,
         )  # fmt: skip
 
-    def _pins(self, script: Script, entity_id: str) -> list[Path]:
-        if self.generator.profile.max_references == 0:
+    def _pinned(self, script: Script, shot: Shot) -> list[Path]:
+        """The images the shot's memory pins: what the user gave for its cast, then drawn ones while there is room.
+
+        Raises:
+            InputError: the user gave more for this shot than the memory holds.
+        """
+        room, profile = self.generator.profile.max_references, self.generator.profile
+        if room == 0:
             return []
-        return references_of(self.production, script.entity(entity_id))
+        images = [references_of(self.production, entity) for entity in script.cast_of(shot)]
+        own = [path for found in images for path in found if path.name != DRAWN]
+        if len(own) > room:
+            raise InputError(
+                f"shot {shot.id} pins {len(own)} references ({', '.join(path.name for path in own)}) but memory {profile.memory} holds {room}: pin fewer, or use shots({len(own)})"
+            )
+        drawn = [path for found in images for path in found if path.name == DRAWN]
+        return (own + drawn)[:room]
 
     def stale(self) -> list[int]:
         """Positions of the shots without a whole, current, circled take."""
@@ -149,19 +163,20 @@ class Floor:
         prompt, notes = shot_prompt(script, shot, self.generator.profile)
         for note in notes:
             self.tell(Event("note", {"shot": shot.id, "note": note}))
-        pins = [path for entity in script.cast_of(shot) for path in self._pins(script, entity.id)]
+        pins = self._pinned(script, shot)
         width, height = self.generator.profile.delivered_size
         assert self._rollout is not None
         self._rollout.begin_shot(
             prompt,
             shot=shot.id,
             take=number,
-            references=pins[: self.generator.profile.max_references],
+            references=pins,
             continuity=shot.continuity,
         )
         self._take = _Take(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
-            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], time.perf_counter(),
+            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], pins,
+            time.perf_counter(),
         )  # fmt: skip
         self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
         self.tell(
@@ -188,11 +203,16 @@ class Floor:
             chunks = read_take_chunks(self.production, record) if record else None
             if record is not None and chunks is not None:
                 changes = dict(record.prompts)
-                self._rollout.begin_shot(changes[0], shot=shot.id, take=record.take, continuity=shot.continuity)
-                for index, latents in enumerate(chunks):
+                pins = [self.production.inside(path) for path in record.references]
+                self._rollout.begin_shot(
+                    changes[0], shot=shot.id, take=record.take, references=pins, continuity=shot.continuity
+                )
+                for index, chunk in enumerate(chunks):
                     if index and index in changes:
                         self._rollout.reprompt(changes[index])
-                    self._before = self._rollout.feed(latents).frames
+                    ends = index == len(chunks) - 1
+                    fed = self._rollout.feed(chunk.latents, chunk.state, decode=ends)
+                    self._before = fed.frames if ends else self._before
             self._history.append(mark)
 
     @property
@@ -223,13 +243,13 @@ class Floor:
         draw = take.draws.get(index, 0)
         kept = take.rolling.kept(index, draw)
         try:
-            chunk_made = self._rollout.feed(kept) if kept is not None else self._rollout.step()
+            chunk_made = self._rollout.feed(kept.latents, kept.state) if kept else self._rollout.step()
         except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
             raise ShotFailed(
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             ) from error
         if kept is None:
-            take.rolling.write(index, draw, chunk_made.latents)
+            take.rolling.write(chunk_made)
         began = time.perf_counter()
         take.encoder.add(chunk_made.frames)
         self._spend("encode", time.perf_counter() - began)
@@ -308,7 +328,8 @@ class Floor:
         record = TakeRecord(
             shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._history),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
-            licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts, verdicts=take.verdicts,
+            licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
+            references=[path.relative_to(self.production.folder.resolve()).as_posix() for path in take.pins], verdicts=take.verdicts,
             score=round(float(np.mean(scores)), 4) if scores and self.settings.critic != "none" else None,
             spent_seconds=round(time.perf_counter() - take.began, 3), filmwright=__version__,
         )  # fmt: skip

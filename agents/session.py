@@ -10,12 +10,13 @@ from typing import Any
 
 from ..storyboard.cut import CutReport
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.stage import open_generator
 from ..storyboard.takes import circled
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
-from .casting import add_references, find_entity, load_reference
+from .casting import add_references, find_entity
 from .critic import open_critic
 from .director import Director, Order, cut_film, plan_story
 from .events import Event, Listener

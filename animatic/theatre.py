@@ -51,8 +51,11 @@ class TheatreRollout:
         self._began_at, self._chunks, self._draws = elapsed, 0, {}
         self._scene = self._stage(prompt)
 
-    def reprompt(self, prompt: str) -> None:
+    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
         self._scene = self._stage(prompt)
+
+    def pin(self, references: Sequence[Path]) -> None:
+        raise FilmwrightError("the theatre draws what the script says and looks at no references")
 
     def step(self) -> Chunk:
         length = self._profile.chunk_latents
@@ -66,7 +69,7 @@ class TheatreRollout:
             self._draws[chunk] = self._draws.get(chunk, 0) + 1
         self._chunks -= chunks
 
-    def feed(self, latents: Latents) -> Chunk:
+    def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
         if self._scene is None:
             raise FilmwrightError("no shot has begun: call begin_shot first")
         if latents.shape != (1, self._profile.chunk_latents, 1, 1):
@@ -75,7 +78,7 @@ class TheatreRollout:
             )
         per = self._profile.frames_per_latent
         frames = torch.arange(int(latents[0, 0, 0, 0]) * per, (int(latents[0, -1, 0, 0]) + 1) * per)
-        drawn = to_frames(self._scene.draw(frames / self._profile.fps))
+        drawn = to_frames(self._scene.draw((frames if decode else frames[:0]) / self._profile.fps))
         chunk = Chunk(self._chunks, self._draws.get(self._chunks, 0), latents, drawn)
         self._chunks += 1
         return chunk

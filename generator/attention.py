@@ -1,50 +1,25 @@
-"""The one attention of rollout, replay and training: gather pages, give positions, rotate, attend.
+"""The one attention of rollout, replay and training: give positions, rotate, attend.
 
 Keys are stored un-rotated. A frame's position is decided after it was selected, relative to the block it serves
 (CausalCine §3.3), so a page written long ago can stand anywhere in the span.
 
-Legend: `R` rows (films in training x chunks, 1 in a rollout), `L` latent frames of the chunk, `P` pages, `S` selected
-frames, `n` tokens per frame, `N` = L*n, `H` heads, `D` head width.
+Legend: `R` rows (films in training x chunks, 1 in a rollout), `n` tokens per frame, `N` tokens of the chunk, `M` tokens
+of the past, `H` heads, `D` head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ROPE_THETA = 10_000.0
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which pages a chunk sees.
-
-    Attributes:
-        frames: page indices [R, S].
-        positions: where each selected frame stands in the span [S].
-        present: false where a slot is empty [R, S]; None when every slot is filled.
-        base: the position of the chunk's own first frame.
-    """
-
-    frames: Tensor
-    positions: Tensor
-    present: Tensor | None
-    base: int
-
-    def by_filled_slots(self) -> Iterator[tuple[Tensor, Selection]]:
-        """Splits the rows by which slots they fill: (row numbers, their selection without empty slots)."""
-        if self.present is None:
-            yield torch.arange(len(self.frames), device=self.frames.device), self
-            return
-        patterns, pattern_R = torch.unique(self.present, dim=0, return_inverse=True)
-        for index, filled_S in enumerate(patterns):
-            rows = (pattern_R == index).nonzero()[:, 0]
-            yield rows, Selection(self.frames[rows][:, filled_S], self.positions[filled_S.cpu()], None, self.base)
+Past = tuple[Tensor, Tensor]
+"""Rotated keys and values [R, M, H, D] that a chunk attends to beside its own."""
 
 
 def rope_widths(head_width: int) -> tuple[int, int, int]:
@@ -53,68 +28,61 @@ def rope_widths(head_width: int) -> tuple[int, int, int]:
     return head_width - 2 * side, side, side
 
 
-def _axis(width: int, positions: Tensor) -> Tensor:
-    """Angles [len(positions), width/2] in fp64, as diffusers computes them."""
-    rates = ROPE_THETA ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return positions.double()[:, None] * rates
-
-
-@lru_cache(maxsize=64)
-def rope_table(positions: tuple[int, ...], rows: int, columns: int, head_width: int) -> Tensor:
-    """Unit complex numbers [len(positions)·rows·columns, 1, head_width / 2] for frames at `positions`."""
-    time, high, wide = rope_widths(head_width)
-    t = _axis(time, torch.tensor(positions))[:, None, None].expand(-1, rows, columns, -1)
-    h = _axis(high, torch.arange(rows))[None, :, None].expand(len(positions), -1, columns, -1)
-    w = _axis(wide, torch.arange(columns))[None, None, :].expand(len(positions), rows, -1, -1)
-    angles = torch.cat([t, h, w], dim=-1).flatten(0, 2)[:, None]
+def rope_table(t_N: Tensor, h_N: Tensor, w_N: Tensor, head_width: int) -> Tensor:
+    """Unit complex numbers [N, 1, head_width / 2] for tokens at (time, row, column); angles in fp64, as in diffusers."""
+    parts = []
+    for positions, width in zip((t_N, h_N, w_N), rope_widths(head_width), strict=True):
+        rates = ROPE_THETA ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        parts.append(positions.double()[:, None] * rates)
+    angles = torch.cat(parts, dim=-1)[:, None]
     return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+
+
+def token_grid(t: Tensor, h: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates [N] of every token of frames at times `t`, rows `h`, columns `w`."""
+    t_N, h_N, w_N = torch.meshgrid(t, h, w, indexing="ij")
+    return t_N.flatten(), h_N.flatten(), w_N.flatten()
+
+
+@lru_cache(maxsize=256)
+def frame_table(positions: tuple[int, ...], rows: int, columns: int, head_width: int, device: torch.device) -> Tensor:
+    """`rope_table` of whole frames standing at `positions`: [len(positions)·rows·columns, 1, head_width / 2]."""
+    grid = token_grid(torch.tensor(positions), torch.arange(rows), torch.arange(columns))
+    return rope_table(*grid, head_width).to(device)
 
 
 def rotate(x_RNHD: Tensor, table: Tensor) -> Tensor:
     """Rotates interleaved pairs (2i, 2i+1) of the last axis: one complex product."""
     pairs = torch.view_as_complex(x_RNHD.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * table.to(x_RNHD.device)).flatten(-2).to(x_RNHD.dtype)
+    return torch.view_as_real(pairs * table).flatten(-2).to(x_RNHD.dtype)
 
 
-def attend(
-    q_RNHD: Tensor,
-    k_RNHD: Tensor,
-    v_RNHD: Tensor,
-    pages: tuple[Tensor, Tensor] | None,
-    selection: Selection | None,
-    grid: tuple[int, int],
-) -> Tensor:
-    """Attention of a chunk over its selected pages and itself.
+@cache
+def _flash() -> Any | None:
+    """flash-attn's kernel where the extra is installed; SDPA does the work elsewhere."""
+    try:
+        from flash_attn import flash_attn_func  # type: ignore[import-not-found, unused-ignore]
+    except (ImportError, OSError):
+        return None
+    return flash_attn_func
+
+
+def attend(q_RNHD: Tensor, k_RNHD: Tensor, v_RNHD: Tensor, table: Tensor, past: Sequence[Past] = ()) -> Tensor:
+    """Attention of a chunk over its past and itself.
 
     Args:
         q_RNHD, k_RNHD, v_RNHD: the chunk's own, un-rotated.
-        pages: un-rotated keys and values [P, n, H, D].
-        selection: which pages, and where they stand; None attends to the chunk alone at positions from 0.
-        grid: rows and columns of tokens in a frame.
+        table: positions of the chunk's own tokens.
+        past: rotated keys, and values, in any order: attention does not see it.
 
     Returns:
         [R, N, H, D].
     """
-    rows, columns = grid
-    width = q_RNHD.shape[-1]
-    length = q_RNHD.shape[1] // (rows * columns)
-    base = selection.base if selection else 0
-    own = rope_table(tuple(range(base, base + length)), rows, columns, width)
-    q = rotate(q_RNHD, own)
-    k = rotate(k_RNHD, own)
-    v = v_RNHD
-    mask = None
-    if pages is not None and selection is not None and selection.frames.shape[1]:
-        R = selection.frames.shape[0]
-        chosen = selection.frames.flatten()
-        past_k = pages[0].index_select(0, chosen).reshape(R, -1, *k.shape[2:])
-        past_v = pages[1].index_select(0, chosen).reshape(R, -1, *k.shape[2:])
-        past_k = rotate(past_k, rope_table(tuple(selection.positions.tolist()), rows, columns, width))
-        k = torch.cat([past_k, k], dim=1)
-        v = torch.cat([past_v, v], dim=1)
-        if selection.present is not None:
-            seen = selection.present.repeat_interleave(rows * columns, dim=1)
-            own_seen = torch.ones(R, q.shape[1], dtype=torch.bool, device=q.device)
-            mask = torch.cat([seen, own_seen], dim=1)[:, None, None, :]
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
-    return out.transpose(1, 2)
+    q, k, v = rotate(q_RNHD, table), rotate(k_RNHD, table), v_RNHD
+    if past:
+        k = torch.cat([*(keys for keys, _ in past), k], dim=1)
+        v = torch.cat([*(values for _, values in past), v], dim=1)
+    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and _flash() is not None:
+        seen: Tensor = _flash()(q, k, v)  # type: ignore[misc]
+        return seen
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)

@@ -10,7 +10,7 @@ Layout after madebyollin/taehv (memory blocks, time pooling and growing); the co
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F_
@@ -88,8 +88,9 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     time_factor = 4
+    fresh_frames = 4
     space_factor = 8
-    cut_stream = "restart"
+    cut_stream: Literal["continue", "restart"] = "restart"
 
     @register_to_config
     def __init__(

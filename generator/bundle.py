@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -50,6 +50,7 @@ class BundleProfile(BaseModel):
     enlarge: int = 4
     chunk_latents: int = 3
     memory: str = "window(3)"
+    prompt_style: Literal["caption", "prose"] = "caption"
     prompt_floor: float | None = None
     sampling: dict[str, Any] = {}
 
@@ -65,6 +66,19 @@ class Bundle:
     text: TextEmbedder
     autoencoder: TinyVideoAutoencoder
     clip: tuple[Any, Any] | None
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Rows and columns of a latent frame."""
+        factor = self.autoencoder.space_factor
+        return self.profile.height // factor, self.profile.width // factor
+
+    @property
+    def channels(self) -> int:
+        config: Any = self.transformer.config
+        return int(config.in_channels)
 
 
 def quiet_libraries() -> None:
@@ -125,4 +139,4 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise InputError(f"the weights in {folder / name} hold NaN or infinity in {key}: restore the folder")
     text = TextEmbedder(tokenizer, encoder, TEXT_TOKENS)
-    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip)
+    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, torch.float32)

@@ -1,66 +1,294 @@
-"""The page store: keys and values of committed latent frames, un-rotated, in a ring of fixed size.
+"""The page store: keys and values of committed latent frames, un-rotated.
 
-A page is one latent frame of one layer. The ring holds what the memory policy can ask for plus room to rewind; what
-falls out can always be made again by replaying the saved latents, so nothing here is ever the only copy.
+A page is one latent frame of one layer. Recent pages lie in a ring on the model's device; the first ones stay where a
+sink wants them; what routing may recall lies in a pool of bounded size. What falls out can always be made again by
+replaying the saved latents, so nothing here is ever the only copy.
 
-Legend: `P` slots of the ring, `n` tokens per frame, `H` heads, `D` head width.
+Legend: `F` frames, `n` tokens per frame, `H` heads, `D` head width, `E` = H·D.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from .memory import POOL_BYTES, POOL_FRAMES, REWIND_CHUNKS, Memory
+from .routing import describe
+
+Page = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class PageShape:
+    """What one page looks like, and where the model runs."""
+
+    layers: int
+    tokens: int
+    heads: int
+    head_width: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def frame_bytes(self) -> int:
+        """Keys and values of one latent frame in all layers."""
+        return 2 * self.layers * self.tokens * self.heads * self.head_width * self.dtype.itemsize
+
+    def empty(self, frames: int, device: torch.device | None = None, pinned: bool = False) -> tuple[Tensor, Tensor]:
+        """Room for keys and values [layers, frames, n, H, D]."""
+        shape = (self.layers, frames, self.tokens, self.heads, self.head_width)
+        where = device or self.device
+        pin = pinned and self.device.type == "cuda"
+        keys, values = (torch.zeros(shape, dtype=self.dtype, device=where, pin_memory=pin) for _ in range(2))
+        return keys, values
+
+
+class Ring:
+    """The last `capacity` frames, by number."""
+
+    def __init__(self, shape: PageShape, capacity: int) -> None:
+        self.capacity = capacity
+        self.keys, self.values = shape.empty(capacity)
+
+    def slots(self, frames: Sequence[int]) -> Tensor:
+        return torch.tensor([f % self.capacity for f in frames], device=self.keys.device, dtype=torch.long)
+
+    def write(self, layer: int, first: int, keys_FnHD: Tensor, values_FnHD: Tensor) -> None:
+        at = self.slots(range(first, first + len(keys_FnHD)))
+        self.keys[layer].index_copy_(0, at, keys_FnHD.to(self.keys.dtype))
+        self.values[layer].index_copy_(0, at, values_FnHD.to(self.values.dtype))
+
+    def read(self, layer: int, frames: Sequence[int]) -> Page:
+        at = self.slots(frames)
+        return self.keys[layer].index_select(0, at), self.values[layer].index_select(0, at)
+
+
+@dataclass
+class _Undo:
+    """What one chunk did to the pool, so that a rewind can take it back."""
+
+    used: dict[int, int]
+    retired: list[tuple[int, int, int]]
+
+
+class Pool:
+    """Pages that routing chooses from: at most `limit` frames, the least recently chosen retired first.
+
+    Storage grows by doubling up to the limit. A retired page keeps its slot for `REWIND_CHUNKS` chunks. With
+    `host=True` pages lie in (pinned) host memory, descriptors on the device, and the pages chosen last stay on the
+    device, so that only what changes is moved.
+    """
+
+    def __init__(self, shape: PageShape, limit: int, length: int, chosen: int, *, host: bool) -> None:
+        self.shape, self.limit, self.length, self.host = shape, limit, length, host
+        self._most = limit + (REWIND_CHUNKS + 1) * length
+        self._home = torch.device("cpu") if host else shape.device
+        self.keys, self.values = shape.empty(0, self._home)
+        self.descriptors = torch.zeros(shape.layers, 0, shape.heads * shape.head_width, device=shape.device)
+        self.moved_bytes = 0
+        if host:
+            self._staged = shape.empty(max(1, chosen))
+        self._staged_slots: list[list[int]] = [[] for _ in range(shape.layers)]
+        self.clear()
+
+    def clear(self) -> None:
+        self.slot: dict[int, int] = {}
+        self.used: dict[int, int] = {}
+        self._free = list(range(self.keys.shape[1] - 1, -1, -1))
+        self._retired: deque[tuple[int, int, int]] = deque()
+        self._undo: dict[int, _Undo] = {}
+        self._staged_slots = [[] for _ in self._staged_slots]
+
+    def candidates(self, first: int, last: int) -> list[int]:
+        """The frames of [first, last) that are still here, in order."""
+        return [f for f in self.slot if first <= f < last]  # insertion keeps frame order
+
+    def slots(self, frames: Sequence[int]) -> Tensor:
+        return torch.tensor([self.slot[f] for f in frames], device=self.shape.device, dtype=torch.long)
+
+    def add(self, first: int, chunk: int, keys: Tensor, values: Tensor, chosen: set[int]) -> None:
+        """Takes in the frames of a committed chunk, keys and values [layers, L, n, H, D]; `chosen` are the frames it recalled."""
+        undo = _Undo({f: self.used[f] for f in chosen if f in self.used}, [])
+        for frame in undo.used:
+            self.used[frame] = chunk
+        at = []
+        for frame in range(first, first + keys.shape[1]):
+            slot = self._take_slot(chunk)
+            self.slot[frame], self.used[frame] = slot, chunk
+            at.append(slot)
+        slots = torch.tensor(at, dtype=torch.long)
+        home, near = slots.to(self._home), slots.to(self.shape.device)
+        for store, new in ((self.keys, keys), (self.values, values)):
+            store.index_copy_(1, home, new.to(self._home, store.dtype))
+        self.descriptors.index_copy_(1, near, torch.stack([describe(layer) for layer in keys]))
+        if self.host:
+            self.moved_bytes += keys.shape[1] * self.shape.frame_bytes
+            taken = set(at)
+            self._staged_slots = [[-1 if s in taken else s for s in layer] for layer in self._staged_slots]
+        while len(self.slot) > self.limit:
+            frame = min(self.slot, key=lambda f: (self.used[f], f))
+            entry = (frame, self.slot.pop(frame), self.used.pop(frame))
+            undo.retired.append(entry)
+            self._retired.append((chunk, frame, entry[1]))
+        self._undo[chunk] = undo
+        self._undo.pop(chunk - REWIND_CHUNKS - 1, None)
+
+    def _take_slot(self, chunk: int) -> int:
+        if not self._free and self.keys.shape[1] < self._most:
+            self._grow()
+        if self._free:
+            return self._free.pop()
+        return self._retired.popleft()[2]
+
+    def _grow(self) -> None:
+        old = self.keys.shape[1]
+        new = min(self._most, max(4 * self.length, 2 * old))
+        keys, values = self.shape.empty(new, self._home, pinned=self.host)
+        keys[:, :old], values[:, :old] = self.keys, self.values
+        descriptors = torch.zeros(self.shape.layers, new, self.descriptors.shape[2], device=self.shape.device)
+        descriptors[:, :old] = self.descriptors
+        self.keys, self.values, self.descriptors = keys, values, descriptors
+        self._free = list(range(new - 1, old - 1, -1))
+
+    def rewind(self, first: int, chunk: int) -> bool:
+        """Forgets the frames from `first` on, made by chunks from number `chunk` on; False when that needs a replay."""
+        made = [c for c in self._undo if c >= chunk]
+        if any(c not in self._undo for c in range(chunk, max(made, default=chunk - 1) + 1)):
+            return False
+        if made and min(made) != chunk:
+            return False
+        kept = {slot for _, _, slot in self._retired}
+        for number in sorted(made, reverse=True):
+            undo = self._undo[number]
+            if any(slot not in kept for frame, slot, _ in undo.retired if frame < first):
+                return False
+        for number in sorted(made, reverse=True):
+            undo = self._undo.pop(number)
+            for frame, slot, used in undo.retired:
+                self.slot[frame], self.used[frame] = slot, used
+            self.used.update({f: u for f, u in undo.used.items() if f in self.used})
+            back = {slot for _, slot, _ in undo.retired}
+            self._retired = deque(entry for entry in self._retired if entry[2] not in back)
+        for frame in [f for f in self.slot if f >= first]:
+            self._free.append(self.slot.pop(frame))
+            del self.used[frame]
+        self.slot = dict(sorted(self.slot.items()))
+        return True
+
+    def read(self, layer: int, slots: Tensor) -> Page:
+        """Pages [F, n, H, D] on the device."""
+        if not self.host:
+            return self.keys[layer].index_select(0, slots), self.values[layer].index_select(0, slots)
+        wanted: list[int] = slots.tolist()
+        staged = self._staged_slots[layer]
+        room = self._staged[0].shape[1]
+        if len(wanted) > room:
+            raise ValueError(f"{len(wanted)} pages do not fit the staging room of {room}")
+        if len(staged) < room:
+            staged += [-1] * (room - len(staged))
+        spare = [i for i, slot in enumerate(staged) if slot not in wanted]
+        for slot in wanted:
+            if slot not in staged:
+                row = spare.pop()
+                staged[row] = slot
+                for store, near in zip((self.keys, self.values), self._staged, strict=True):
+                    near[layer, row].copy_(store[layer, slot], non_blocking=True)
+                self.moved_bytes += self.shape.frame_bytes // self.shape.layers
+        rows = torch.tensor([staged.index(slot) for slot in wanted], device=self.shape.device, dtype=torch.long)
+        return self._staged[0][layer].index_select(0, rows), self._staged[1][layer].index_select(0, rows)
+
+
+def _open_pool(memory: Memory, shape: PageShape, length: int) -> Pool | None:
+    routed = memory.routed
+    if routed is None:
+        return None
+    limit = (routed.pool or min(POOL_BYTES, POOL_FRAMES * shape.frame_bytes)) // shape.frame_bytes
+    least = memory.near_frames(length) - REWIND_CHUNKS * length + routed.frames
+    if limit < least:
+        from ..storyboard.errors import InputError
+
+        raise InputError(
+            f"memory {memory}: a pool of {routed.pool} bytes holds {limit} frames of {shape.frame_bytes} bytes; "
+            f"give at least {least * shape.frame_bytes}"
+        )
+    host = routed.tier == "host"
+    if routed.tier == "auto" and shape.device.type == "cuda":
+        host = limit * shape.frame_bytes > torch.cuda.mem_get_info(shape.device)[0] // 4
+    return Pool(shape, limit, length, routed.frames, host=host)
+
 
 class PageStore:
-    """Pages of all layers. Frames are numbered from 0 over the whole film."""
+    """Pages of a rollout. Frames are numbered from 0 over the whole film, chunks likewise."""
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        capacity: int,
-        tokens: int,
-        heads: int,
-        head_width: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        shape = (layers, capacity, tokens, heads, head_width)
-        self.capacity = capacity
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+    def __init__(self, shape: PageShape, memory: Memory, length: int) -> None:
+        self.shape, self.length = shape, length
+        self.near = Ring(shape, memory.near_frames(length))
+        self.sunk = Ring(shape, memory.sink.frames) if memory.sink else None
+        self.state_frames = memory.state.frames if memory.state else 0
+        self.states = Ring(shape, self.state_frames * (REWIND_CHUNKS + 2)) if self.state_frames else None
+        self.pool = _open_pool(memory, shape, length)
         self.frames = 0
         self._oldest = 0
 
-    def available(self, first: int) -> bool:
-        """Whether every frame from `first` to the last one is still in the ring."""
-        return first >= self._oldest
+    @property
+    def chunks(self) -> int:
+        return self.frames // self.length
 
-    def slots(self, frames: Tensor) -> Tensor:
-        """Ring slots of the given frame numbers."""
-        return frames % self.capacity
+    def write(self, layer: int, keys_FnHD: Tensor, values_FnHD: Tensor) -> None:
+        """Writes a layer's pages of the chunk to come, the state's frames first; `advance` makes them count."""
+        F = self.state_frames
+        if self.states is not None:
+            self.states.write(layer, self.chunks * F, keys_FnHD[:F], values_FnHD[:F])
+        self.near.write(layer, self.frames, keys_FnHD[F:], values_FnHD[F:])
+        if self.sunk is not None and self.frames < self.sunk.capacity:
+            room = self.sunk.capacity - self.frames
+            self.sunk.write(layer, self.frames, keys_FnHD[F : F + room], values_FnHD[F : F + room])
 
-    def layer(self, index: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [P, n, H, D] of a layer, by slot."""
-        return self.keys[index], self.values[index]
+    def advance(self, chosen: set[int] | None = None) -> None:
+        """Counts the chunk that every layer has written; `chosen` are the frames it recalled."""
+        if self.pool is not None:
+            at = self.near.slots(range(self.frames, self.frames + self.length))
+            self.pool.add(
+                self.frames, self.chunks, self.near.keys.index_select(1, at), self.near.values.index_select(1, at),
+                chosen or set(),
+            )  # fmt: skip
+        self.frames += self.length
+        self._oldest = max(self._oldest, self.frames - self.near.capacity)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Writes the pages of the frames to come, [L, n, H, D]; `advance` makes them count."""
-        at = self.slots(torch.arange(self.frames, self.frames + keys.shape[0], device=keys.device))
-        self.keys[layer].index_copy_(0, at, keys.to(self.keys.dtype))
-        self.values[layer].index_copy_(0, at, values.to(self.values.dtype))
+    def read(self, layer: int, frames: Sequence[int]) -> Page:
+        """Pages of sink and window, in the order asked for."""
+        early = [f for f in frames if f < self._oldest]
+        if not early:
+            return self.near.read(layer, frames)
+        assert self.sunk is not None
+        first, rest = self.sunk.read(layer, early), self.near.read(layer, frames[len(early) :])
+        return torch.cat([first[0], rest[0]]), torch.cat([first[1], rest[1]])
 
-    def advance(self, frames: int) -> None:
-        """Counts the frames that every layer has written."""
-        self.frames += frames
-        self._oldest = max(self._oldest, self.frames - self.capacity)
+    def state(self, layer: int) -> Page | None:
+        """The pages of the state that the last chunk left; None before the first chunk."""
+        if self.states is None or not self.frames:
+            return None
+        last = (self.chunks - 1) * self.state_frames
+        return self.states.read(layer, range(last, last + self.state_frames))
 
-    def truncate(self, frames: int) -> None:
-        """Forgets all frames from number `frames` on. What the ring had already dropped stays dropped."""
+    def rewind(self, frames: int, needed: int) -> bool:
+        """Forgets all frames from number `frames` on; False when pages from `needed` on, or what the pool has dropped
+        since, can only come from a replay."""
         if not 0 <= frames <= self.frames:
-            raise ValueError(f"cannot truncate a store of {self.frames} frames to {frames}")
+            raise ValueError(f"cannot rewind a store of {self.frames} frames to {frames}")
+        back = (self.frames - frames) // self.length
+        if needed < self._oldest or back > REWIND_CHUNKS:
+            return False
+        if self.pool is not None and not self.pool.rewind(frames, frames // self.length):
+            return False
         self.frames = frames
+        return True
 
     def clear(self) -> None:
         self.frames = self._oldest = 0
+        if self.pool is not None:
+            self.pool.clear()

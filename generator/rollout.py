@@ -1,9 +1,9 @@
 """The rollout: a film being generated, chunk by chunk.
 
-A rollout is the fold of its log: shots begun, prompts changed, chunks committed. Pages, decoder memory and everything
-else follow from it, so `rewind` cuts the log, and a replay feeds it again.
+A rollout is the fold of its log: shots begun, prompts changed, references pinned, chunks committed. Pages, caches and
+the decoder's memory follow from it, so `rewind` cuts the log, and a replay goes through it again.
 
-Legend: `C` channels, `L` latent frames of a chunk, `h`, `w` latent rows and columns.
+Legend: `C` channels, `L` latent frames of a chunk, `F` of the hidden state, `h`, `w` latent rows and columns.
 """
 
 from __future__ import annotations
@@ -22,159 +22,302 @@ from ..storyboard.caption import CUT_MARK
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.script import Continuity
 from ..storyboard.stage import Chunk, Frames, Latents
-from .autoencoder import Memory
+from .attention import Past
 from .bundle import Bundle
-from .memory import Window
+from .contexts import Paged
+from .memory import REWIND_CHUNKS, Memory
 from .noise import noise
-from .pages import PageStore
+from .pages import PageShape, PageStore
 from .sampling import sample
-from .transformer import Paged
+from .shot_cache import ShotCache, gather_context
+
+KEYFRAME_CANDIDATES = 3
+"""Pictures of a shot that may stand for it: of its first, middle and last chunk."""
 
 
 @dataclass
 class _Shot:
-    """The shot being rolled. `draws` counts how often each chunk has been rewound."""
+    """A shot of the log. Lists of (chunk, …) say since which chunk something holds.
+
+    Attributes:
+        fresh: whether a new picture begins, and not the old one goes on.
+        inherited: latents before the shot that its history goes on from.
+        draws: how often each chunk has been rewound.
+    """
 
     shot: str
     take: int
-    prompts: list[tuple[int, str]]
-    decoder_start: Memory | None
+    fresh: bool
+    prompts: list[tuple[int, str, bool]]
+    cached: list[tuple[int, list[Tensor]]]
+    inherited: Tensor | None
+    decoder_start: Any
     latents: list[Tensor] = field(default_factory=list)
+    states: list[Tensor | None] = field(default_factory=list)
+    pictures: list[Frames] = field(default_factory=list)
     draws: dict[int, int] = field(default_factory=dict)
-    fresh: bool = True
 
-    def prompt_of(self, chunk: int) -> str:
-        """The prompt in force at a chunk; the first of a new shot carries the cut mark."""
-        prompt = next(text for since, text in reversed(self.prompts) if since <= chunk)
-        return CUT_MARK + prompt if chunk == 0 and self.fresh else prompt
+    def prompt_of(self, chunk: int, mark_cut: bool) -> str:
+        """The prompt in force at a chunk; the first of a new shot may carry the cut mark."""
+        prompt = next(text for since, text, _ in reversed(self.prompts) if since <= chunk)
+        return CUT_MARK + prompt if mark_cut and chunk == 0 and self.fresh else prompt
+
+    def cached_at(self, chunk: int) -> list[Tensor]:
+        return next((kept for since, kept in reversed(self.cached) if since <= chunk), [])
+
+    def history(self, chunk: int, most: int) -> Tensor | None:
+        """The newest latents [C, at most `most` (and a chunk), h, w] of this shot before a chunk."""
+        recent: list[Tensor] = []
+        frames = 0
+        for latents in reversed(self.latents[:chunk]):
+            if frames >= most:
+                break
+            recent.insert(0, latents)
+            frames += latents.shape[1]
+        if self.inherited is not None and frames < most:
+            recent.insert(0, self.inherited)
+        return torch.cat(recent, dim=1)[:, -most:] if recent else None
+
+    def forget(self, kept: int) -> None:
+        """Cuts the log after `kept` chunks; the next draw of the others gets other noise."""
+        for chunk in range(kept, len(self.latents)):
+            self.draws[chunk] = self.draws.get(chunk, 0) + 1
+        del self.latents[kept:], self.states[kept:], self.pictures[kept:]
+        self.prompts = [entry for entry in self.prompts if entry[0] <= kept]
+        self.cached = [entry for entry in self.cached if entry[0] <= kept]
 
 
 class ModelRollout:
     """See `storyboard.stage.Rollout`."""
 
-    def __init__(self, bundle: Bundle, memory: Window, seed: int, device: torch.device) -> None:
-        self._bundle, self._memory, self._seed, self._device = bundle, memory, seed, device
-        self._length = bundle.profile.chunk_latents
-        self._latent = (bundle.profile.height // 8, bundle.profile.width // 8)
-        model = bundle.transformer
-        self._grid = model.grid(*self._latent)
-        first: Any = model.blocks[0].get_submodule("attn1")
-        self._store = PageStore(
-            layers=len(model.blocks), capacity=memory.capacity(self._length), tokens=self._grid[0] * self._grid[1],
-            heads=first.heads, head_width=first.to_q.out_features // first.heads, dtype=torch.float32, device=device,
+    def __init__(self, bundle: Bundle, memory: Memory, seed: int) -> None:
+        self._bundle, self._memory, self._seed, self._device = bundle, memory, seed, bundle.device
+        self._length = memory.chunk or bundle.profile.chunk_latents
+        self._latent = bundle.latent_size
+        self._channels = bundle.channels
+        grid = bundle.transformer.grid(*self._latent)
+        first: Any = bundle.transformer.blocks[0].get_submodule("attn1")
+        shape = PageShape(
+            len(bundle.transformer.blocks), grid[0] * grid[1], first.heads, first.to_q.out_features // first.heads,
+            bundle.dtype, self._device,
         )  # fmt: skip
-        self._history: list[tuple[str, Tensor]] = []
-        self._decoder: Memory | None = None
-        self._shot: _Shot | None = None
+        self.store = PageStore(shape, memory, self._length)
+        self._cache = ShotCache(bundle, memory.shots) if memory.shots else None
+        self._shots: list[_Shot] = []
+        self._decoder: Any = None
+        self._undecoded: list[Tensor] = []
 
     def begin_shot(
         self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new"
     ) -> None:
-        fresh = continuity != "extend" or self._shot is None
+        before = self._shots[-1] if self._shots else None
+        fresh = continuity != "extend" or before is None
         if fresh and self._bundle.autoencoder.cut_stream == "restart":
-            self._decoder = None
-        self._shot = _Shot(shot, take, [(0, prompt)], self._decoder, fresh=fresh)
+            self._decoder, self._undecoded = None, []
+        elif self._undecoded:
+            self._decode_pending()
+        cached: list[Tensor] = []
+        if self._cache is not None:
+            if before is not None:
+                self._cache.shots.append([self._cache.keyframe(p) for p in _spread(before.pictures)])
+            if fresh:
+                last = self._cache.shots[-1][-1] if continuity == "continuous" and before and before.pictures else None
+                cached = self._cache.fill(prompt, references, last)
+            elif before is not None:
+                cached = before.cached_at(len(before.latents))
+        inherited = None
+        if not fresh and before is not None and self._memory.compressed:
+            inherited = before.history(len(before.latents), self._memory.compressed.frames)
+        self._shots.append(_Shot(shot, take, fresh, [(0, prompt, False)], [(0, cached)], inherited, self._decoder))
 
-    def reprompt(self, prompt: str) -> None:
+    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
         shot = self._rolling()
-        shot.prompts.append((len(shot.latents), prompt))
+        shot.prompts.append((len(shot.latents), prompt, recache))
+        if recache:
+            self._recache(len(self._shots) - 1, len(shot.latents), prompt)
+
+    def pin(self, references: Sequence[Path]) -> None:
+        shot = self._rolling()
+        if self._cache is None:
+            raise FilmwrightError(f"memory {self._memory} pins no references: use one with shots(N)")
+        chunk = len(shot.latents)
+        shot.cached.append((chunk, self._cache.fill(shot.prompt_of(chunk, False), references, None)))
 
     def step(self) -> Chunk:
         shot = self._rolling()
         chunk = len(shot.latents)
         draw = shot.draws.get(chunk, 0)
-        text = self._bundle.text(shot.prompt_of(chunk))
+        sampling = self._bundle.sampling
+        frames = self.store.state_frames + self._length
+        began = time.perf_counter()
+        text = self._text(shot, chunk)
         nothing = torch.zeros_like(text)
-        guidance = self._bundle.sampling.guidance
-        context = Paged(self._store, self._memory.select(self._store.frames, self._length, self._device))
+        context = self._context(shot, chunk, text)
+        paged = Paged(self.store, self._memory, context)
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            time = torch.tensor([sigma * 1000], device=self._device)
-            flow: Tensor = self._bundle.transformer(x, time, text, context)
-            if guidance == 1.0:
-                return flow
-            free: Tensor = self._bundle.transformer(x, time, nothing, context)
-            return free + guidance * (flow - free)
+            told = self._pass(x, sigma * 1000, text, paged)
+            if sampling.guidance == 1.0:
+                return told
+            untold = self._pass(x, sigma * 1000, nothing, paged)
+            return untold + sampling.guidance * (told - untold)
 
         def draw_noise(step: int) -> Tensor:
-            shape = (1, 16, self._length, *self._latent)
+            shape = (1, self._channels, frames, *self._latent)
             drawn = noise(shape, seed=self._seed, shot=shot.shot, take=shot.take, draw=draw, chunk=chunk, step=step)
             return drawn.to(self._device)
 
-        began = time.perf_counter()
-        latents = sample(self._bundle.sampling, predict, draw_noise)[0]
-        if not torch.isfinite(latents).all():
+        sampled = sample(sampling, predict, draw_noise)[0]
+        if not torch.isfinite(sampled).all():
             raise RuntimeError(f"shot {shot.shot}, chunk {chunk}: the model produced NaN or infinity")
-        return self._append(latents, time.perf_counter() - began)
+        state, latents = sampled[:, : self.store.state_frames], sampled[:, self.store.state_frames :]
+        spent = {"denoise": time.perf_counter() - began}
+        return self._append(latents, state if self.store.state_frames else None, paged, spent)
 
-    def feed(self, latents: Latents) -> Chunk:
-        expected = (16, self._length, *self._latent)
-        if latents.shape != expected:
-            raise FilmwrightError(f"latents of shape {latents.shape} cannot be fed: this model's chunks are {expected}")
-        if not np.isfinite(latents).all():
-            raise FilmwrightError(
-                "latents with NaN or infinity cannot be fed: the chunk file is damaged, shoot it again"
+    def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
+        shot = self._rolling()
+        clean = self._checked(latents, self._length, "latents")
+        hidden = None
+        if self.store.state_frames:
+            hidden = (
+                self._checked(state, self.store.state_frames, "state")
+                if state is not None
+                else clean[:, -1:].expand(-1, self.store.state_frames, -1, -1)
             )
-        return self._append(torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32)).to(self._device))
+        context = self._context(shot, len(shot.latents), self._text(shot, len(shot.latents)))
+        return self._append(clean, hidden, Paged(self.store, self._memory, context), {}, decode=decode)
 
     def rewind(self, chunks: int) -> None:
         shot = self._rolling()
         if not 1 <= chunks <= len(shot.latents):
             raise FilmwrightError(f"cannot rewind {chunks} chunks: shot {shot.shot} has {len(shot.latents)} so far")
         kept = len(shot.latents) - chunks
-        for chunk in range(kept, len(shot.latents)):
-            shot.draws[chunk] = shot.draws.get(chunk, 0) + 1
-        del shot.latents[kept:]
-        del self._history[-chunks:]
-        shot.prompts = [(since, text) for since, text in shot.prompts if since <= kept]
-        frames = self._store.frames - chunks * self._length
-        if self._store.available(self._memory.oldest(frames, self._length)):
-            self._store.truncate(frames)
-        else:
+        recached = any(recache and since > kept for since, _, recache in shot.prompts)
+        shot.forget(kept)
+        frames = self.store.frames - chunks * self._length
+        if recached or not self.store.rewind(frames, self._memory.oldest(frames, self._length)):
             self._replay()
-        self._decoder = shot.decoder_start
-        for latents in shot.latents:
-            self._decode(latents)
+        self._decoder, self._undecoded = shot.decoder_start, list(shot.latents)
 
     def _rolling(self) -> _Shot:
-        if self._shot is None:
+        if not self._shots:
             raise FilmwrightError("no shot has begun: call begin_shot first")
-        return self._shot
+        return self._shots[-1]
 
-    def _append(self, latents: Tensor, denoise_seconds: float = 0.0) -> Chunk:
+    def _checked(self, latents: Latents, frames: int, what: str) -> Tensor:
+        expected = (self._channels, frames, *self._latent)
+        if latents.shape != expected:
+            raise FilmwrightError(f"{what} of shape {latents.shape} cannot be fed: this model's are {expected}")
+        if not np.isfinite(latents).all():
+            raise FilmwrightError(
+                f"{what} with NaN or infinity cannot be fed: the chunk file is damaged, shoot it again"
+            )
+        return torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32)).to(self._device)
+
+    def _text(self, shot: _Shot, chunk: int) -> Tensor:
+        return self._bundle.text(shot.prompt_of(chunk, self._bundle.profile.prompt_style == "caption"))
+
+    def _context(self, shot: _Shot, chunk: int, text: Tensor) -> list[Past] | None:
+        """Keys and values of the chunk's context, one pass of the model; None where its memory has none."""
+        if not (self._memory.shots or self._memory.compressed):
+            return None
+        history = shot.history(chunk, self._memory.compressed.frames) if self._memory.compressed else None
+        seed = (self._seed, shot.shot, shot.take, chunk)
+        context = gather_context(self._memory, self._length, shot.cached_at(chunk), history, seed=seed)
+        with torch.no_grad():
+            return self._bundle.transformer.remember(context, text) if context else None
+
+    def _pass(self, x: Tensor, timestep: float, text: Tensor, paged: Paged) -> Tensor:
+        at = torch.tensor([timestep], device=self._device)
+        flow: Tensor = self._bundle.transformer(x.to(self._bundle.dtype), at, text, paged)
+        return flow.float()
+
+    def _append(
+        self, latents: Tensor, state: Tensor | None, paged: Paged, spent: dict[str, float], *, decode: bool = True
+    ) -> Chunk:
         shot = self._rolling()
-        chunk = len(shot.latents)
-        prompt = shot.prompt_of(chunk)
+        chunk, start = len(shot.latents), self.store.frames
         began = time.perf_counter()
-        self._commit(prompt, latents)
+        self._commit(latents, state, self._text(shot, chunk), paged)
         committed = time.perf_counter()
         shot.latents.append(latents)
-        self._history.append((prompt, latents))
-        frames = self._decode(latents)
-        spent = {
-            "denoise": denoise_seconds, "commit": committed - began, "decode": time.perf_counter() - committed,
-        }  # fmt: skip
-        return Chunk(chunk, shot.draws.get(chunk, 0), latents.cpu().numpy().astype(np.float32), frames, spent)
+        shot.states.append(state)
+        self._undecoded.append(latents)
+        frames = self._decode_pending() if decode or self._cache is not None else self._no_frames()
+        if self._cache is not None:
+            shot.pictures.append(frames[-1])
+        spent |= {"commit": committed - began, "decode": time.perf_counter() - committed}
+        return Chunk(
+            chunk, shot.draws.get(chunk, 0), _numpy(latents), frames, spent, start,
+            _numpy(state) if state is not None else None, [paged.recalled[layer] for layer in sorted(paged.recalled)],
+        )  # fmt: skip
 
-    def _commit(self, prompt: str, latents: Tensor) -> None:
-        """One clean pass at t=0 that writes the chunk's pages."""
-        selection = self._memory.select(self._store.frames, self._length, self._device)
+    def _commit(self, latents: Tensor, state: Tensor | None, text: Tensor, paged: Paged) -> None:
+        """One clean pass at t=0 that writes the chunk's pages; it routes by its own, clean queries."""
+        paged.commit = True
+        x = latents if state is None else torch.cat([state, latents], dim=1)
         with torch.no_grad():
-            self._bundle.transformer(
-                latents[None], torch.zeros(1, device=self._device), self._bundle.text(prompt),
-                Paged(self._store, selection, commit=True),
-            )  # fmt: skip
-        self._store.advance(self._length)
+            self._pass(x[None], 0.0, text, paged)
+        self.store.advance({frame for layer in paged.recalled.values() for frame in layer})
+
+    def _commit_again(self, shot: _Shot, chunk: int, text: Tensor) -> None:
+        paged = Paged(self.store, self._memory, self._context(shot, chunk, text))
+        self._commit(shot.latents[chunk], shot.states[chunk], text, paged)
+
+    def _recache(self, last_shot: int, chunks: int, prompt: str) -> None:
+        """Writes new versions of the window's pages under a prompt (LongLive 1.0), up to `chunks` of shot `last_shot`."""
+        window = min(self._memory.window.chunks if self._memory.window else 0, REWIND_CHUNKS)
+        recent: list[tuple[_Shot, int]] = []
+        for number in range(last_shot, -1, -1):
+            shot = self._shots[number]
+            count = chunks if number == last_shot else len(shot.latents)
+            recent = [(shot, c) for c in range(count)][-(window - len(recent)) :] + recent
+            if len(recent) >= window:
+                break
+        recent = recent[-window:] if window else []
+        frames = self.store.frames - len(recent) * self._length
+        if not self.store.rewind(frames, self._memory.oldest(frames, self._length)):
+            raise FilmwrightError("the window's pages are gone: re-caching needs a memory that keeps them")
+        for shot, chunk in recent:
+            self._commit_again(shot, chunk, self._bundle.text(prompt))
 
     def _replay(self) -> None:
         """Writes all pages anew from the latents."""
-        self._store.clear()
-        for prompt, latents in self._history:
-            self._commit(prompt, latents)
+        self.store.clear()
+        for number, shot in enumerate(self._shots):
+            for chunk in range(len(shot.latents) + 1):
+                for since, prompt, recache in shot.prompts:
+                    if recache and since == chunk:
+                        self._recache(number, chunk, prompt)
+                if chunk < len(shot.latents):
+                    self._commit_again(shot, chunk, self._text(shot, chunk))
 
-    def _decode(self, latents: Tensor) -> Frames:
-        with torch.no_grad():
-            video, self._decoder = self._bundle.autoencoder.decode(latents.transpose(0, 1)[None], self._decoder)
-        pixels = (video[0] * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+    def _no_frames(self) -> Frames:
+        return np.zeros((0, self._bundle.profile.height, self._bundle.profile.width, 3), dtype=np.uint8)
+
+    def _decode_pending(self) -> Frames:
+        """Decodes what has not been decoded yet; returns the frames of the last chunk."""
+        video = None
+        for latents in self._undecoded:
+            with torch.no_grad():
+                video, self._decoder = self._bundle.autoencoder.decode(
+                    latents.transpose(0, 1)[None].to(self._bundle.autoencoder.dtype), self._decoder
+                )
+        self._undecoded = []
+        if video is None:
+            return self._no_frames()
+        pixels = (video[0].float() * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
         frames: Frames = pixels.contiguous().cpu().numpy()
         return frames
+
+
+def _numpy(latents: Tensor) -> Latents:
+    array: Latents = latents.cpu().numpy().astype(np.float32)
+    return array
+
+
+def _spread(pictures: list[Frames]) -> list[Frames]:
+    """The first, middle and last of them."""
+    if len(pictures) <= KEYFRAME_CANDIDATES:
+        return pictures
+    return [pictures[0], pictures[len(pictures) // 2], pictures[-1]]

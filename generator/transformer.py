@@ -11,7 +11,8 @@ frame, `H` heads, `D` head width, `d` model width, `S` text tokens.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,66 +20,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from .attention import Selection, attend
-from .pages import PageStore
-
-
-class Context(Protocol):
-    """What the chunk of each row attends to beside itself."""
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        """All un-rotated [R, N, H, D]; returns the attention's output in the same shape."""
-
-
-class Alone:
-    """The chunk sees only itself, at positions from 0: plain Wan."""
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        return attend(q, k, v, None, None, grid)
-
-
-class Paged:
-    """The chunk of a rollout sees pages of the store; a committing pass writes its own."""
-
-    def __init__(self, store: PageStore, selection: Selection, *, commit: bool = False) -> None:
-        self.store, self.commit = store, commit
-        self.selection = Selection(
-            store.slots(selection.frames), selection.positions, selection.present, selection.base
-        )
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        if self.commit:
-            n = grid[0] * grid[1]
-            self.store.write(layer, k[0].unflatten(0, (-1, n)), v[0].unflatten(0, (-1, n)))
-        return attend(q, k, v, self.store.layer(layer), self.selection, grid)
-
-
-class Packed:
-    """Teacher forcing: rows are [clean chunks | noisy chunks] of whole films; both halves see clean pages only.
-
-    CausalCine §3.2, equation (4): the four quadrants, folded into the batch. Rows that fill the same slots attend
-    together, so no time is spent on empty ones and no mask is needed.
-    """
-
-    def __init__(self, selection: Selection, noisy_copies: int = 1) -> None:
-        """`selection` is for the clean rows; noisy rows see what the clean row of their chunk sees."""
-        self.clean_rows, copies = selection.frames.shape[0], 1 + noisy_copies
-        self.groups = [
-            (
-                torch.cat([rows + copy * self.clean_rows for copy in range(copies)]),
-                Selection(chosen.frames.repeat(copies, 1), chosen.positions, None, chosen.base),
-            )
-            for rows, chosen in selection.by_filled_slots()
-        ]
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        n = grid[0] * grid[1]
-        k_pages, v_pages = (x[: self.clean_rows].reshape(-1, n, *x.shape[2:]) for x in (k, v))
-        out = torch.empty_like(q)
-        for rows, chosen in self.groups:
-            seen = attend(q[rows], k[rows], v[rows], (k_pages, v_pages), chosen, grid)
-            out = out.index_copy(0, rows, seen)
-        return out
+from .attention import Past
+from .contexts import Alone, Context, Keyframes, Remembering
 
 
 class RMSNorm(nn.Module):
@@ -133,29 +76,38 @@ class FeedForward(nn.Module):
         return cast(Tensor, self.net[2](self.net[0](x)))
 
 
+class LayerNorm(nn.LayerNorm):
+    """In fp32, whatever the weights are, as in Wan."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (p.float() if p is not None else None for p in (self.weight, self.bias))
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps)
+
+
 class Block(nn.Module):
     def __init__(self, width: int, heads: int, inner: int, cross_attn_norm: bool, eps: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.norm1 = LayerNorm(width, eps, elementwise_affine=False)
         self.attn1 = Attention(width, heads, eps)
         self.attn2 = Attention(width, heads, eps)
-        self.norm2 = nn.LayerNorm(width, eps) if cross_attn_norm else nn.Identity()
+        self.norm2 = LayerNorm(width, eps) if cross_attn_norm else nn.Identity()
         self.ffn = FeedForward(width, inner)
-        self.norm3 = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.norm3 = LayerNorm(width, eps, elementwise_affine=False)
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, width) / width**0.5)
 
     def forward(
-        self, x: Tensor, text: Tensor, time_R6d: Tensor, layer: int, context: Context, grid: tuple[int, int]
+        self, x: Tensor, text: Tensor, time_RT6d: Tensor, layer: int, context: Context, grid: tuple[int, int]
     ) -> Tensor:
-        parts = (self.scale_shift_table.float() + time_R6d.float()).chunk(6, dim=1)
+        """`time_RT6d` holds one modulation for the row (T = 1) or one for every token."""
+        parts = (self.scale_shift_table.float() + time_RT6d.float()).unbind(dim=2)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = parts
-        h = (self.norm1(x.float()) * (1 + scale) + shift).to(x.dtype)
+        h = (self.norm1(x) * (1 + scale) + shift).to(x.dtype)
         q, k, v = self.attn1.project(h, h)
         x = (x.float() + self.attn1.out(context.attend(layer, q, k, v, grid)) * gate).to(x.dtype)
-        h = self.norm2(x.float()).to(x.dtype)
+        h = self.norm2(x).to(x.dtype)
         q, k, v = (t.transpose(1, 2) for t in self.attn2.project(h, text))
         x = x + self.attn2.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
-        h = (self.norm3(x.float()) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
+        h = (self.norm3(x) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
         out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
         return out
 
@@ -178,20 +130,29 @@ class ConditionEmbedder(nn.Module):
         self.time_proj = nn.Linear(width, 6 * width)
         self.text_embedder = _TwoLayer(text_dim, width, gelu=True)
 
-    def forward(self, timestep_R: Tensor, text_RSd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, timestep_RT: Tensor, text_RSd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Time [R, T, d], its six modulations [R, T, 6, d], and text [R, S, d]."""
         half = self.freq_dim // 2
-        rates = torch.exp(-math.log(10_000) * torch.arange(half, device=timestep_R.device) / half)
-        angles = timestep_R.float()[:, None] * rates
+        rates = torch.exp(-math.log(10_000) * torch.arange(half, device=timestep_RT.device) / half)
+        angles = timestep_RT.float()[..., None] * rates
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
         time = self.time_embedder(waves.to(self.time_embedder.linear_1.weight.dtype))
-        return time, self.time_proj(F.silu(time)).unflatten(1, (6, -1)), self.text_embedder(text_RSd)
+        return time, self.time_proj(F.silu(time)).unflatten(-1, (6, -1)), self.text_embedder(text_RSd)
+
+
+def _history_embedding(channels: int, width: int) -> nn.ModuleDict:
+    """Patchifiers by how much smaller they make history: (1, 4, 4) and (2, 8, 8) against the model's (1, 2, 2)."""
+    kernels = {"4": (1, 4, 4), "32": (2, 8, 8)}
+    return nn.ModuleDict({name: nn.Conv3d(channels, width, k, stride=k) for name, k in kernels.items()})
 
 
 class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predicts the flow (noise - clean) of the chunk in every row.
 
     Args as `WanTransformer3DModel`, and:
-        trained_span: temporal positions the weights were trained with.
+        trained_span: temporal positions the weights were trained with; 0 when nobody said.
+        trained_segments: names of the memory segments the weights were trained with.
+        history_patches: whether there are patchifiers for compressed history (FilmWeaver).
         cut_stream: whether the autoencoder's stream goes on over a cut (`continue`) or begins anew (`restart`).
     """
 
@@ -212,16 +173,20 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         cross_attn_norm: bool = True,
         eps: float = 1e-6,
         trained_span: int = 0,
+        trained_segments: tuple[str, ...] = (),
+        history_patches: bool = False,
         cut_stream: str = "continue",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         width = num_attention_heads * attention_head_dim
         self.patch_embedding = nn.Conv3d(in_channels, width, kernel_size=patch_size, stride=patch_size)
+        if history_patches:
+            self.history_embedding = _history_embedding(in_channels, width)
         self.condition_embedder = ConditionEmbedder(width, freq_dim, text_dim)
         self.blocks = nn.ModuleList(
             [Block(width, num_attention_heads, ffn_dim, cross_attn_norm, eps) for _ in range(num_layers)]
         )
-        self.norm_out = nn.LayerNorm(width, eps, elementwise_affine=False)
+        self.norm_out = LayerNorm(width, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(width, out_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
         nn.init.zeros_(self.proj_out.weight)
@@ -233,6 +198,52 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         if rows % p or columns % q:
             raise ValueError(f"a latent frame of {rows}x{columns} does not divide into patches of {p}x{q}")
         return rows // p, columns // q
+
+    def add_history_patches(self) -> None:
+        """Makes patchifiers for compressed history of the model's own: at first a coarse patch is embedded as the model's
+        own embeds the picture shrunk to fit (FramePack's initialisation)."""
+        own = self.patch_embedding
+        history = _history_embedding(own.in_channels, own.out_channels).to(own.weight)
+        with torch.no_grad():
+            for module in history.values():
+                conv = cast(nn.Conv3d, module)
+                spread, times = own.weight, [k // s for k, s in zip(conv.kernel_size, own.kernel_size, strict=True)]
+                for axis, count in enumerate(times, start=2):
+                    spread = spread.repeat_interleave(count, dim=axis)
+                conv.weight.copy_(spread / math.prod(times))
+                cast(Tensor, conv.bias).copy_(cast(Tensor, own.bias))
+        self.history_embedding = history
+        self.register_to_config(history_patches=True)  # type: ignore[no-untyped-call]
+
+    def _patch(self, keyframes: Keyframes) -> Tensor:
+        """Embedded [1, d, frames, rows, columns]; frames that do not fill a patch are padded by their edge."""
+        x = keyframes.latents[None].to(self.patch_embedding.weight)
+        if keyframes.factor == 1:
+            return cast(Tensor, self.patch_embedding(x))
+        conv: Any = self.history_embedding[str(keyframes.factor)]
+        pad = [0 if size % k == 0 else k - size % k for size, k in zip(x.shape[2:], conv.kernel_size, strict=True)]
+        return cast(Tensor, conv(F.pad(x, (0, pad[2], 0, pad[1], pad[0], 0), mode="replicate")))
+
+    def remember(self, context: Sequence[Keyframes], encoder_hidden_states: Tensor) -> list[Past]:
+        """Runs context frames through the model once, at their noise labels and under the prompt.
+
+        Returns:
+            By layer, rotated keys and values [1, M, H, D] for the passes of a chunk.
+        """
+        tokens, coordinates, times = [], [], []
+        for keyframes in context:
+            x = self._patch(keyframes)
+            coordinates.append(keyframes.coordinates(*x.shape[2:]))
+            tokens.append(x.flatten(2).transpose(1, 2))
+            times.append(torch.full((1, tokens[-1].shape[1]), float(keyframes.timestep), device=x.device))
+        heads: Any = self.blocks[0].get_submodule("attn1")
+        width = heads.to_q.out_features // heads.heads
+        seen = Remembering(coordinates, width, tokens[0].device)
+        x = torch.cat(tokens, dim=1)
+        _, time_RT6d, text = self.condition_embedder(torch.cat(times, dim=1), encoder_hidden_states)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, text, time_RT6d, layer, seen, (0, 0))
+        return seen.layers
 
     def forward(
         self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, context: Context | None = None
@@ -248,11 +259,11 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         R, _, L, rows, columns = hidden_states.shape
         high, wide = self.grid(rows, columns)
         x = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2)
-        time, time_R6d, text = self.condition_embedder(timestep, encoder_hidden_states)
+        time, time_RT6d, text = self.condition_embedder(timestep[:, None], encoder_hidden_states)
         for layer, block in enumerate(self.blocks):
-            x = block(x, text, time_R6d, layer, context or Alone(), (high, wide))
-        shift, scale = (self.scale_shift_table.float() + time.float()[:, None]).chunk(2, dim=1)
-        x = self.proj_out((self.norm_out(x.float()) * (1 + scale) + shift).to(x.dtype))
+            x = block(x, text, time_RT6d, layer, context or Alone(), (high, wide))
+        shift, scale = (self.scale_shift_table.float() + time.float()).chunk(2, dim=1)
+        x = self.proj_out((self.norm_out(x) * (1 + scale) + shift).to(x.dtype))
         _, p, q = cast(Any, self.config).patch_size
         flow: Tensor = x.view(R, L, high, wide, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(R, -1, L, rows, columns)
         return flow

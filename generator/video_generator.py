@@ -16,37 +16,54 @@ from ..storyboard.stage import Frames, Measures, Profile
 from ..storyboard.staging import appearance_of, puppet_kind
 from .bundle import BUNDLED, Bundle, load_bundle
 from .measure import measure_frames
-from .memory import Window, parse_memory
+from .memory import Memory, parse_memory
 from .rollout import ModelRollout
 
 
 class VideoGenerator:
     """See `storyboard.stage.Generator`."""
 
-    def __init__(self, bundle: Bundle, memory: Window, device: torch.device) -> None:
-        self._bundle, self._memory, self._device = bundle, memory, device
+    def __init__(self, bundle: Bundle, memory: Memory) -> None:
+        self._bundle, self._memory = bundle, memory
         self._weights = f"{bundle.profile.name}-{_digest(bundle.folder)}"
         config: Any = bundle.transformer.config
-        trained = int(config.trained_span)
-        span = memory.span(bundle.profile.chunk_latents)
-        if trained and span > trained:
-            warnings.warn(
-                f"memory {memory} spans {span} positions; {bundle.profile.name} was trained with {trained}",
-                stacklevel=2,
-            )
+        if memory.compressed and not config.history_patches:
+            bundle.transformer.add_history_patches()
+        for warning in self._untrained():
+            warnings.warn(warning, stacklevel=2)
+
+    def _untrained(self) -> list[str]:
+        """What the memory asks of the weights that they were not trained for."""
+        config: Any = self._bundle.transformer.config
+        name, span = self._bundle.profile.name, self._memory.span(self._length)
+        found = []
+        if config.trained_span and span > config.trained_span:
+            found.append(f"memory {self._memory} spans {span} positions; {name} was trained with {config.trained_span}")
+        segments = [type(segment).__name__.lower() for segment in self._memory.segments()]
+        missing = [
+            segment for segment in segments if config.trained_segments and segment not in config.trained_segments
+        ]
+        if missing:
+            found.append(f"{name} was not trained with {', '.join(missing)}: expect little of that memory")
+        return found
+
+    @property
+    def _length(self) -> int:
+        return self._memory.chunk or self._bundle.profile.chunk_latents
 
     @property
     def profile(self) -> Profile:
-        p = self._bundle.profile
+        p, autoencoder = self._bundle.profile, self._bundle.autoencoder
         return Profile(
-            name=p.name, fps=p.fps, width=p.width, height=p.height, enlarge=p.enlarge, chunk_latents=p.chunk_latents,
-            frames_per_latent=self._bundle.autoencoder.time_factor, fresh_frames=self._bundle.autoencoder.time_factor,
-            cut_stream="restart", prompt_style="caption", max_references=0, memory=str(self._memory),
+            name=p.name, fps=p.fps, width=p.width, height=p.height, enlarge=p.enlarge, chunk_latents=self._length,
+            frames_per_latent=autoencoder.time_factor, fresh_frames=autoencoder.fresh_frames,
+            cut_stream=autoencoder.cut_stream, prompt_style=p.prompt_style,
+            max_references=self._memory.shots.keyframes if self._memory.shots else 0, memory=str(self._memory),
             weights=self._weights, licence=p.licence, prompt_floor=p.prompt_floor,
         )  # fmt: skip
 
     def start(self, seed: int) -> ModelRollout:
-        return ModelRollout(self._bundle, self._memory, seed, self._device)
+        return ModelRollout(self._bundle, self._memory, seed)
 
     def draw(self, entity: Entity, seed: int) -> Frames:
         """The middle frame of a one-chunk rollout."""
@@ -84,6 +101,5 @@ def open_bundled(name: str, memory: str | None) -> VideoGenerator:
 def open_folder(name: str, memory: str | None) -> VideoGenerator:
     """Opens a folder of weights."""
     wanted = parse_memory(memory) if memory else None
-    device = default_device()
-    bundle = load_bundle(Path(name), device)
-    return VideoGenerator(bundle, wanted or parse_memory(bundle.profile.memory), device)
+    bundle = load_bundle(Path(name), default_device())
+    return VideoGenerator(bundle, wanted or parse_memory(bundle.profile.memory))

@@ -77,7 +77,11 @@ class Chunk:
     Attributes:
         index: number of the chunk in its shot, from 0.
         draw: how often this chunk had been rewound before.
+        frames: empty when they were not asked for.
         spent: seconds by kind of work: `denoise`, `commit`, `decode`.
+        start: number of its first latent frame, over the whole film.
+        state: hidden frames that were denoised with it and are never shown, where the memory has them.
+        recalled: by layer, the numbers of the latent frames that routing recalled for the finished chunk.
     """
 
     index: int
@@ -85,6 +89,9 @@ class Chunk:
     latents: Latents
     frames: Frames
     spent: dict[str, float] = field(default_factory=dict)
+    start: int = 0
+    state: Latents | None = None
+    recalled: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,12 @@ class Rollout(Protocol):
     ) -> None:
         """Begins the next shot; its first chunk is the cut."""
 
-    def reprompt(self, prompt: str) -> None:
-        """Changes the prompt from the next chunk on; the picture goes on."""
+    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
+        """Changes the prompt from the next chunk on; the picture goes on. `recache` also writes the recent history anew
+        under the new prompt, which then takes hold faster."""
+
+    def pin(self, references: Sequence[Path]) -> None:
+        """Changes which reference images the shot sees, from the next chunk on."""
 
     def step(self) -> Chunk:
         """Generates the next chunk."""
@@ -135,8 +146,9 @@ class Rollout(Protocol):
     def rewind(self, chunks: int) -> None:
         """Drops the last chunks of this shot; the next draw of them gets other noise."""
 
-    def feed(self, latents: Latents) -> Chunk:
-        """Commits a chunk that exists already."""
+    def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
+        """Commits a chunk that exists already: resume, another circled take, image or video to video. Frames are made
+        only where `decode` asks for them."""
 
 
 class Generator(Protocol):

@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -18,7 +20,7 @@ from safetensors.numpy import save_file
 from .errors import FilmwrightError
 from .files import disk_errors, replacing, write_text
 from .production import Production
-from .stage import Latents
+from .stage import Chunk, Latents
 
 
 class TakeRecord(BaseModel):
@@ -28,6 +30,7 @@ class TakeRecord(BaseModel):
         depends: hash of everything the shot asks for (`dependency_hash`); another hash makes the take stale.
         before: hash of the latents of the shot before, for information: a new take there does not make this one stale.
         prompts: (chunk, prompt) as they were given, the critic's changes among them.
+        references: images the shot had pinned, relative to the production.
         score: the critic's, 0 … 1; `None` when nobody looked.
     """
 
@@ -45,6 +48,7 @@ class TakeRecord(BaseModel):
     chunks: int
     frames: int
     prompts: list[tuple[int, str]]
+    references: list[str] = []
     verdicts: list[dict[str, Any]] = []
     score: float | None = None
     spent_seconds: float
@@ -104,22 +108,47 @@ def chunk_path(folder: Path, chunk: int) -> Path:
     return folder / f"chunk-{chunk:04d}.safetensors"
 
 
-def read_chunk(folder: Path, chunk: int) -> tuple[Latents, dict[str, str]] | None:
-    """Latents and metadata of a chunk; None when the file is missing or damaged."""
+@dataclass(frozen=True)
+class SavedChunk:
+    """A chunk file: what the rollout needs to be fed again, and what it recalled when it was made.
+
+    Attributes:
+        state: hidden frames, where the memory has them.
+        start: number of its first latent frame over the film as it then was.
+        recalled: frame numbers by layer [layers, k]; empty where nothing is routed.
+        made_for: the hash of what was asked, and the draw.
+    """
+
+    latents: Latents
+    state: Latents | None
+    start: int
+    recalled: list[list[int]]
+    made_for: dict[str, str]
+
+
+def read_chunk(folder: Path, chunk: int) -> SavedChunk | None:
+    """A chunk of a take; None when the file is missing or damaged."""
     path = chunk_path(folder, chunk)
     try:
         with safe_open(str(path), framework="numpy") as file:
             latents: Latents = file.get_tensor("latents")
-            return (latents, file.metadata() or {}) if np.isfinite(latents).all() else None
+            names = set(file.keys())
+            state: Latents | None = file.get_tensor("state") if "state" in names else None
+            recalled: list[list[int]] = file.get_tensor("recalled").tolist() if "recalled" in names else []
+            metadata = dict(file.metadata() or {})
     except (OSError, SafetensorError):
         return None
+    if not np.isfinite(latents).all() or not (state is None or np.isfinite(state).all()):
+        return None
+    start = metadata.pop("start", "0")
+    return SavedChunk(latents, state, int(start) if start.isdigit() else 0, recalled, metadata)
 
 
-def read_take_chunks(production: Production, record: TakeRecord) -> list[Latents] | None:
-    """All latents of a take; None when a chunk is missing or damaged."""
+def read_take_chunks(production: Production, record: TakeRecord) -> list[SavedChunk] | None:
+    """All chunks of a take; None when one is missing or damaged."""
     folder = take_folder(production, record.shot, record.take)
     chunks = [read_chunk(folder, index) for index in range(record.chunks)]
-    whole = [chunk[0] for chunk in chunks if chunk is not None]
+    whole = [chunk for chunk in chunks if chunk is not None]
     return whole if len(whole) == record.chunks else None
 
 
@@ -146,17 +175,19 @@ class Rolling:
                     shutil.rmtree(other, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def kept(self, chunk: int, draw: int) -> Latents | None:
+    def kept(self, chunk: int, draw: int) -> SavedChunk | None:
         """What an interrupted run had made for this chunk in this draw."""
         found = read_chunk(self.folder, chunk)
-        if found is None:
-            return None
-        latents, metadata = found
-        return latents if metadata == self._metadata(draw) else None
+        return found if found is not None and found.made_for == self._made_for(draw) else None
 
-    def write(self, chunk: int, draw: int, latents: Latents) -> None:
-        with replacing(chunk_path(self.folder, chunk)) as temporary:
-            save_file({"latents": np.ascontiguousarray(latents)}, str(temporary), metadata=self._metadata(draw))
+    def write(self, chunk: Chunk) -> None:
+        tensors: dict[str, NDArray[Any]] = {"latents": np.ascontiguousarray(chunk.latents)}
+        if chunk.state is not None:
+            tensors["state"] = np.ascontiguousarray(chunk.state)
+        if chunk.recalled:
+            tensors["recalled"] = np.asarray(chunk.recalled, dtype=np.int32)
+        with replacing(chunk_path(self.folder, chunk.index)) as temporary:
+            save_file(tensors, str(temporary), metadata={**self._made_for(chunk.draw), "start": str(chunk.start)})
 
     def finish(self, record: TakeRecord) -> None:
         """Writes the record and gives the folder its final name."""
@@ -172,5 +203,5 @@ class Rolling:
             except OSError as error:
                 raise FilmwrightError(f"cannot rename {self.folder} to {self._final}: {error.strerror}") from error
 
-    def _metadata(self, draw: int) -> dict[str, str]:
+    def _made_for(self, draw: int) -> dict[str, str]:
         return {"depends": self._depends, "draw": str(draw)}

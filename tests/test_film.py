@@ -40,7 +40,7 @@ def latents(folder: Path) -> dict[str, list[np.ndarray]]:  # type: ignore[type-a
         assert record is not None
         chunks = read_take_chunks(production, record)
         assert chunks is not None
-        found[shot.id] = chunks
+        found[shot.id] = [chunk.latents for chunk in chunks]
     return found
 
 

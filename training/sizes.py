@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..generator.memory import Window
+from ..generator.memory import parse_memory
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Size:
 CHUNK_LATENTS = 3
 CHUNK_FRAMES = 12
 FILM_CHUNKS = 4
-MEMORY = Window(3)
+MEMORY = parse_memory("window(3)")
 SHIFT = 3.0
 
 SIZES = {

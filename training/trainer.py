@@ -170,7 +170,12 @@ def run_stage(
             if now - last_report > 5.0:
                 rate = (step - reported) / (now - last_report)
                 entry = Progress(
-                    stage.name, step, (now - began) / 60, budget, {k: float(v.detach()) for k, v in losses.items()}, rate
+                    stage.name,
+                    step,
+                    (now - began) / 60,
+                    budget,
+                    {k: float(v.detach()) for k, v in losses.items()},
+                    rate,
                 )
                 log.write(json.dumps(vars(entry)) + "\n")
                 log.flush()

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.contexts import Packed
 from ..generator.text import build_text_encoder, build_tokenizer, embed
-from ..generator.transformer import CausalWanTransformer3DModel, Packed
+from ..generator.transformer import CausalWanTransformer3DModel
 from .latents import FilmPool, LatentFilm
 from .sizes import CHUNK_LATENTS, FILM_CHUNKS, MEMORY, SHIFT, Size
 
@@ -50,7 +51,6 @@ class _FilmStage:
             }
         ).to(device)
         self._pool = FilmPool(size, autoencoder, self.tokenizer)
-        self._selection = MEMORY.select_packed(size.films, FILM_CHUNKS, CHUNK_LATENTS, device)
 
     @property
     def model(self) -> nn.Module:
@@ -66,11 +66,10 @@ class _FilmStage:
     def flow(self, nets: nn.ModuleDict, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor) -> Tensor:
         """The predicted flow of the noisy rows, each seeing clean history; `noisy` may hold several copies of the films."""
         copies = len(noisy) // len(clean)
+        packed = Packed(MEMORY, len(clean) // FILM_CHUNKS, FILM_CHUNKS, CHUNK_LATENTS, copies)
         times = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R * 1000])
         with torch.autocast(self.device.type, torch.bfloat16), _attention_kernel(self.device):
-            out: Tensor = nets["transformer"](
-                torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), Packed(self._selection, copies)
-            )
+            out: Tensor = nets["transformer"](torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), packed)
         return out[len(clean) :].float()
 
     def weight(self, films: LatentFilm) -> Tensor:

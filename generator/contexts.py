@@ -1,0 +1,183 @@
+"""What the chunk of each row attends to beside itself: nothing, the memory of a rollout, or the packed films of training.
+
+Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `N` tokens of the chunk, `n` tokens of a frame, `H`
+heads, `D` head width, `E` = H·D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .attention import Past, attend, frame_table, rope_table, rotate, token_grid
+from .memory import Memory, Plan
+from .pages import PageStore
+from .routing import choose
+
+KEEP_BYTES = 2 << 30
+"""Rotated pages that do not change between the passes of a chunk are kept when all layers' fit here."""
+
+
+class Context(Protocol):
+    """What the chunk of each row attends to beside itself."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """All un-rotated [R, N, H, D]; returns the attention's output in the same shape."""
+
+
+class Alone:
+    """The chunk sees only itself, at positions from 0: plain Wan."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        frames = q.shape[1] // (grid[0] * grid[1])
+        return attend(q, k, v, frame_table(tuple(range(frames)), *grid, q.shape[-1], q.device))
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """Clean latents that stand in the span as context: [C, frames, h, w].
+
+    Attributes:
+        factor: 1, 4 or 32: how much smaller their tokens are than the model's own.
+        positions: where the frames stand; at factor 32 two frames share a token.
+        timestep: their noise label.
+    """
+
+    latents: Tensor
+    factor: int
+    positions: tuple[int, ...]
+    timestep: int = 0
+
+    def coordinates(self, frames: int, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The middle of every token on the grid of the model's own tokens."""
+        side = {1: 1, 4: 2, 32: 4}[self.factor]
+        t = torch.tensor(self.positions, dtype=torch.float64).view(frames, -1).mean(dim=1)
+        h, w = (torch.arange(count, dtype=torch.float64) * side + (side - 1) / 2 for count in (rows, columns))
+        return token_grid(t, h, w)
+
+
+class Remembering:
+    """The pass that turns context into keys and values: its tokens attend among themselves."""
+
+    def __init__(
+        self, coordinates: Sequence[tuple[Tensor, Tensor, Tensor]], head_width: int, device: torch.device
+    ) -> None:
+        t, h, w = (torch.cat(axis) for axis in zip(*coordinates, strict=True))
+        self._table = rope_table(t, h, w, head_width).to(device)
+        self.layers: list[Past] = []
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        self.layers.append((rotate(k, self._table), v))
+        return attend(q, k, v, self._table)
+
+
+@dataclass
+class Paged:
+    """The chunk of a rollout: pages of the store, what routing recalls of the pool, and context.
+
+    One object serves all passes of a chunk; `commit` is set for the last one, which writes the chunk's own pages.
+
+    Attributes:
+        recalled: by layer, the frames that the latest pass recalled.
+    """
+
+    store: PageStore
+    memory: Memory
+    context: list[Past] | None = None
+    commit: bool = False
+    recalled: dict[int, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        store, shape = self.store, self.store.shape
+        self.plan: Plan = self.memory.plan(store.frames, store.length)
+        self.own = tuple(range(store.state_frames)) + tuple(range(self.plan.base, self.plan.base + store.length))
+        self._fixed: dict[int, list[Past]] = {}
+        self._keep = len(self.plan.fixed) * shape.frame_bytes <= KEEP_BYTES
+        self._candidates = store.pool.candidates(*self.plan.candidates) if store.pool else []
+        self._slots = store.pool.slots(self._candidates) if store.pool else None
+        routed = self.memory.routed.frames if self.memory.routed else 0
+        count = min(routed, len(self._candidates))
+        self._routed_positions = tuple(range(self.plan.routed_at, self.plan.routed_at + count))
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        width, device, n = q.shape[-1], q.device, grid[0] * grid[1]
+        if self.commit:
+            self.store.write(layer, k[0].unflatten(0, (-1, n)), v[0].unflatten(0, (-1, n)))
+        past = self._fixed.get(layer)
+        if past is None:
+            past = self._gather(layer, grid, width, device)
+            if self._keep:
+                self._fixed[layer] = past
+        if self._routed_positions:
+            past = [*past, self._route(layer, q, grid)]
+        return attend(q, k, v, frame_table(self.own, *grid, width, device), past)
+
+    def _stand(self, page: tuple[Tensor, Tensor], positions: tuple[int, ...], grid: tuple[int, int]) -> Past:
+        keys, values = (x.flatten(0, 1)[None] for x in page)
+        return rotate(keys, frame_table(positions, *grid, keys.shape[-1], keys.device)), values
+
+    def _gather(self, layer: int, grid: tuple[int, int], width: int, device: torch.device) -> list[Past]:
+        """Everything that is the same in all passes of the chunk."""
+        past = [self.context[layer]] if self.context else []
+        state = self.store.state(layer)
+        if state is not None:
+            past.append(self._stand(state, tuple(range(self.store.state_frames)), grid))
+        if self.plan.fixed:
+            past.append(self._stand(self.store.read(layer, self.plan.fixed), self.plan.positions, grid))
+        return past
+
+    def _route(self, layer: int, q: Tensor, grid: tuple[int, int]) -> Past:
+        pool = self.store.pool
+        assert pool is not None and self._slots is not None
+        n = grid[0] * grid[1]
+        descriptors = pool.descriptors[layer].index_select(0, self._slots)
+        content = q[:, self.store.state_frames * n :]  # the state is no content to recall by
+        best = choose(content, descriptors[None], len(self._routed_positions))[0]
+        if self.commit:
+            self.recalled[layer] = [self._candidates[i] for i in best.tolist()]
+        return self._stand(pool.read(layer, self._slots[best]), self._routed_positions, grid)
+
+
+class Packed:
+    """Teacher forcing: rows are [clean chunks | noisy chunks] of whole films; both halves see clean pages only.
+
+    CausalCine §3.2, equation (4): the four quadrants, folded into the batch. Chunks of one number see equally many
+    frames, so they attend together and no mask is needed. Routing chooses for every row by its own queries.
+    """
+
+    def __init__(self, memory: Memory, films: int, chunks: int, length: int, noisy_copies: int = 1) -> None:
+        """Rows are film-major in each half."""
+        self.memory, self.films, self.chunks, self.length, self.copies = memory, films, chunks, length, 1 + noisy_copies
+        self.plans = [memory.plan(chunk * length, length) for chunk in range(chunks)]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        width, device, n = q.shape[-1], q.device, grid[0] * grid[1]
+        films, chunks = self.films, self.chunks
+        # [copies, films, chunks, …] of the rows, [films, frames, n, H, D] of the clean pages
+        q_, k_, v_ = (x.unflatten(0, (self.copies, films, chunks)) for x in (q, k, v))
+        k_pages, v_pages = (x[0].flatten(1, 2).unflatten(1, (-1, n)) for x in (k_, v_))
+        descriptors = k_pages.detach().float().mean(dim=2).flatten(2) if self.memory.routed else None
+        out = []
+        for chunk, plan in enumerate(self.plans):
+            own = [x[:, :, chunk].flatten(0, 1) for x in (q_, k_, v_)]
+            past = []
+            if plan.fixed:
+                seen = torch.tensor(plan.fixed, device=device)
+                table = frame_table(plan.positions, *grid, width, device)
+                keys = rotate(k_pages[:, seen].flatten(1, 2), table).repeat(self.copies, 1, 1, 1)
+                past.append((keys, v_pages[:, seen].flatten(1, 2).repeat(self.copies, 1, 1, 1)))
+            first, last = plan.candidates
+            if descriptors is not None and last > first and self.memory.routed is not None:
+                near = descriptors[:, first:last].repeat(self.copies, 1, 1)
+                best = choose(own[0].detach(), near, self.memory.routed.frames) + first
+                film = torch.arange(films, device=device).repeat(self.copies)[:, None]
+                positions = tuple(range(plan.routed_at, plan.routed_at + best.shape[1]))
+                table = frame_table(positions, *grid, width, device)
+                past.append((rotate(k_pages[film, best].flatten(1, 2), table), v_pages[film, best].flatten(1, 2)))
+            table = frame_table(tuple(range(plan.base, plan.base + self.length)), *grid, width, device)
+            out.append(attend(own[0], own[1], own[2], table, past).unflatten(0, (self.copies, films)))
+        return torch.stack(out, dim=2).flatten(0, 2)

@@ -1,0 +1,42 @@
+"""Images that people give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InputError
+
+MAX_PIXELS = 60_000_000
+MIN_SIDE = 16
+
+
+def load_reference(path: Path) -> Image.Image:
+    """Reads an image of any kind as upright RGB: the first frame of an animation, transparency on white.
+
+    Raises:
+        InputError: it is missing, no image, too small or too large.
+    """
+    if not path.is_file():
+        raise InputError(f"reference {path} does not exist")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"reference {path} has {image.width}x{image.height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels, make it smaller"
+                )
+            if min(image.size) < MIN_SIDE:
+                raise InputError(
+                    f"reference {path} is {image.width}x{image.height}: at least {MIN_SIDE} pixels a side are needed"
+                )
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                clear = upright.convert("RGBA")
+                white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
+                return Image.alpha_composite(white, clear).convert("RGB")
+            return upright.convert("RGB")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"reference {path} is no readable image ({type(error).__name__}): give a PNG or JPEG file"
+        ) from error

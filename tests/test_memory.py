@@ -1,0 +1,362 @@
+"""The six segments: what they hold, that a rollout is the fold of its log under all of them, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filmwright.generator.bundle import load_bundle
+from filmwright.generator.memory import PRESETS, REWIND_CHUNKS, parse_memory
+from filmwright.generator.pages import PageShape, PageStore, Pool
+from filmwright.generator.rollout import ModelRollout
+from filmwright.generator.routing import choose
+from filmwright.generator.shot_cache import compressed_history
+from filmwright.generator.transformer import CausalWanTransformer3DModel
+from filmwright.generator.video_generator import open_folder
+from filmwright.storyboard.errors import FilmwrightError, InputError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+CPU = torch.device("cpu")
+PROMPTS = (
+    "medium shot , forest , day , camera still : red plain fox walks right .",
+    "wide shot , castle , night , camera still .",
+    "close shot , forest , day , camera still : blue plain hare stands left .",
+)
+EVERY = [
+    *PRESETS,
+    "sink(2)+routed(2)+window(1)",
+    "shots(2,noise=200)+compressed(1,2,5,noise=50)",
+    "routed(3,tier=host)+window(1)",
+]
+
+
+@pytest.fixture(scope="module")
+def rollout_of(tiny_bundle: Path):  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    deep = CausalWanTransformer3DModel(
+        num_attention_heads=2, attention_head_dim=12, num_layers=2, ffn_dim=24, text_dim=16, freq_dim=16
+    )
+    torch.nn.init.normal_(deep.proj_out.weight, std=0.2)
+    deep.add_history_patches()
+
+    def build(memory: str, seed: int = 0) -> ModelRollout:
+        bundle = replace(load_bundle(tiny_bundle, CPU), transformer=deep.eval())
+        return ModelRollout(bundle, parse_memory(memory), seed)
+
+    return build
+
+
+def play(rollout: ModelRollout, shots: int, chunks: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+    made = []
+    for shot in range(shots):
+        continuity = ("new", "continuous", "extend")[shot % 3]
+        rollout.begin_shot(PROMPTS[shot % 3], shot=f"s{shot}", take=1, continuity=continuity)  # type: ignore[arg-type]
+        made += [rollout.step().latents for _ in range(chunks)]
+    return made
+
+
+@pytest.mark.parametrize("memory", EVERY)
+def test_every_memory_rolls_over_five_cuts(rollout_of, memory: str) -> None:  # type: ignore[no-untyped-def]
+    rollout = rollout_of(memory)
+    made = play(rollout, 6, 9 if parse_memory(memory).chunk is None else 4)
+    assert all(np.isfinite(latents).all() for latents in made)
+    assert made[0].shape[1] == (parse_memory(memory).chunk or 3)
+
+
+@pytest.mark.parametrize("memory", EVERY)
+def test_feeding_a_film_back_is_bit_equal_and_so_is_the_next_chunk(rollout_of, memory: str) -> None:  # type: ignore[no-untyped-def]
+    first, second = rollout_of(memory), rollout_of(memory)
+    for shot in range(3):
+        for rollout in (first, second):
+            rollout.begin_shot(PROMPTS[shot], shot=f"s{shot}", take=1)
+        for _ in range(3):
+            made = first.step()
+            fed = second.feed(made.latents, made.state)
+            assert np.array_equal(made.frames, fed.frames)
+            assert made.recalled == fed.recalled
+    assert torch.equal(first.store.near.keys, second.store.near.keys)
+    assert torch.equal(first.store.near.values, second.store.near.values)
+    assert np.array_equal(first.step().latents, second.step().latents)
+
+
+@pytest.mark.parametrize("memory", EVERY)
+@pytest.mark.parametrize("back", [1, 3])
+def test_a_rewind_leaves_what_a_film_without_those_chunks_has(rollout_of, memory: str, back: int) -> None:  # type: ignore[no-untyped-def]
+    rollout, plain = rollout_of(memory), rollout_of(memory)
+    for each in (rollout, plain):
+        each.begin_shot(PROMPTS[0], shot="a", take=1)
+    made = [rollout.step() for _ in range(4)]
+    rollout.rewind(back)
+    for chunk in made[: 4 - back]:
+        plain.feed(chunk.latents, chunk.state)
+    again = rollout.step()
+    assert again.draw == 1
+    fed = plain.feed(again.latents, again.state)
+    assert np.array_equal(again.frames, fed.frames)
+    assert again.recalled == fed.recalled
+    for each in (rollout, plain):
+        each.begin_shot(PROMPTS[1], shot="b", take=1)
+    assert np.array_equal(rollout.step().latents, plain.step().latents)
+
+
+@pytest.mark.parametrize("memory", ["routed(1,pool=100KB)+window(1)", "routed(2,pool=150KB,tier=host)+window(1)"])
+def test_a_full_pool_is_the_same_after_a_rewind(rollout_of, memory: str) -> None:  # type: ignore[no-untyped-def]
+    rollout, plain = rollout_of(memory), rollout_of(memory)
+    assert rollout.store.pool is not None
+    for each in (rollout, plain):
+        each.begin_shot(PROMPTS[0], shot="a", take=1)
+    made = [rollout.step() for _ in range(rollout.store.pool.limit)]
+    assert len(rollout.store.pool.slot) == rollout.store.pool.limit
+    rollout.rewind(REWIND_CHUNKS)
+    for chunk in made[:-REWIND_CHUNKS]:
+        plain.feed(chunk.latents, chunk.state)
+    for _ in range(3):
+        again = rollout.step()
+        assert plain.feed(again.latents).recalled == again.recalled
+        assert list(rollout.store.pool.slot) == list(plain.store.pool.slot)  # type: ignore[union-attr]
+    for each in (rollout, plain):
+        each.begin_shot(PROMPTS[1], shot="b", take=1)
+    assert np.array_equal(rollout.step().latents, plain.step().latents)
+
+
+def test_a_rewind_beyond_the_kept_pages_replays(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    for memory in EVERY:
+        rollout, fed = rollout_of(memory), rollout_of(memory)
+        for each in (rollout, fed):
+            each.begin_shot(PROMPTS[0], shot="a", take=1)
+        made = [rollout.step() for _ in range(REWIND_CHUNKS + 4)]
+        rollout.rewind(REWIND_CHUNKS + 3)
+        fed.feed(made[0].latents, made[0].state)
+        assert np.array_equal(rollout.step().frames.shape, made[1].frames.shape)
+        rollout.rewind(1)
+        again, same = (each.feed(made[1].latents, made[1].state) for each in (rollout, fed))
+        assert again.recalled == same.recalled
+        assert torch.equal(rollout.store.near.keys[:, :6], fed.store.near.keys[:, :6])
+
+
+def test_recaching_writes_the_window_anew_and_a_replay_does_it_again(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    plain, recached = rollout_of("sink(1)+window(2)"), rollout_of("sink(1)+window(2)")
+    for each in (plain, recached):
+        each.begin_shot(PROMPTS[0], shot="a", take=1)
+        for _ in range(3):
+            each.step()
+    before = recached.store.near.keys.clone()
+    plain.reprompt(PROMPTS[1])
+    recached.reprompt(PROMPTS[1], recache=True)
+    changed = [not torch.equal(before[:, f], recached.store.near.keys[:, f]) for f in range(9)]
+    assert torch.equal(plain.store.near.keys, before)
+    assert not any(changed[:3])  # out of the window
+    after, values = recached.store.near.keys.clone(), recached.store.near.values.clone()
+    assert not torch.equal(values[:, 3:9], plain.store.near.values[:, 3:9])
+    assert not np.array_equal(plain.step().latents, recached.step().latents)
+    recached.rewind(1)
+    recached._replay()
+    assert torch.equal(recached.store.near.keys[:, :9], after[:, :9])
+    assert torch.equal(recached.store.near.values[:, :9], values[:, :9])
+    recached.rewind(1)  # before the new prompt: the old pages come back
+    fresh = rollout_of("sink(1)+window(2)")
+    fresh.begin_shot(PROMPTS[0], shot="a", take=1)
+    for latents in recached._shots[0].latents:
+        fresh.feed(latents.numpy())
+    assert torch.equal(recached.store.near.values[:, :6], fresh.store.near.values[:, :6])
+
+
+def test_routing_takes_the_best_and_the_earlier_of_equals() -> None:
+    query = torch.zeros(1, 2, 1, 4)
+    query[..., 0] = 1.0
+    descriptors = torch.zeros(1, 6, 4)
+    descriptors[0, :, 0] = torch.tensor([1.0, 3.0, 2.0, 3.0, 2.0, 0.0])
+    assert choose(query, descriptors, 3).tolist() == [[1, 2, 3]]
+    assert choose(query, descriptors, 9).tolist() == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_routing_recalls_only_frames_outside_the_window(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    rollout = rollout_of("sink(2)+routed(4)+window(2)")
+    rollout.begin_shot(PROMPTS[0], shot="a", take=1)
+    for _ in range(8):
+        chunk = rollout.step()
+        for layer in chunk.recalled:
+            assert len(layer) == min(4, max(0, chunk.start - 6 - 2))
+            assert all(2 <= frame < chunk.start - 6 for frame in layer)
+            assert layer == sorted(layer)
+
+
+def test_the_hidden_state_is_carried_on_and_never_shown(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    rollout = rollout_of("state(2)+window(1)")
+    rollout.begin_shot(PROMPTS[0], shot="a", take=1)
+    chunk = rollout.step()
+    assert chunk.state is not None and chunk.state.shape == (16, 2, 2, 4)
+    assert chunk.latents.shape == (16, 3, 2, 4)
+    assert len(chunk.frames) == 12
+    other = rollout_of("state(2)+window(1)")
+    other.begin_shot(PROMPTS[0], shot="a", take=1)
+    other.feed(chunk.latents, np.zeros_like(chunk.state))
+    assert not np.array_equal(rollout.step().latents, other.step().latents)
+
+
+def test_compressed_history_stands_right_before_the_chunk() -> None:
+    segment = parse_memory("compressed").compressed
+    assert segment is not None
+    latents = torch.arange(25.0).view(1, 25, 1, 1).expand(16, -1, 4, 4)
+    full, quarter, coarse = compressed_history(segment, latents, base=22)
+    assert (full.positions, quarter.positions, coarse.positions) == ((21,), (19, 20), tuple(range(3, 19)))
+    assert full.latents[0, :, 0, 0].tolist() == [24.0]
+    assert coarse.latents[0, :, 0, 0].tolist() == [float(f) for f in range(6, 22)]
+    odd = compressed_history(segment, latents[:, :6], base=22)[2]
+    assert odd.positions == (16, 16, 17, 18)
+
+
+def test_references_are_pinned_added_and_withdrawn(rollout_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name, colour in (("a", (250, 20, 20)), ("b", (20, 20, 250))):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    made = {}
+    for name, pins in (("none", []), ("a", [a]), ("b", [b])):
+        rollout = rollout_of("shots(1)+window(1)")
+        rollout.begin_shot(PROMPTS[0], shot="a", take=1, references=pins)
+        made[name] = rollout.step().latents
+    assert not np.array_equal(made["none"], made["a"])
+    assert not np.array_equal(made["a"], made["b"])
+    rollout = rollout_of("shots(1)+window(1)")
+    rollout.begin_shot(PROMPTS[0], shot="a", take=1)
+    assert np.array_equal(rollout.step().latents, made["none"])
+    rollout.rewind(1)
+    rollout.pin([b])
+    rollout._shots[-1].draws.clear()
+    assert np.array_equal(rollout.step().latents, made["b"])
+    with pytest.raises(InputError, match="2 references are pinned but memory"):
+        rollout.pin([a, b])
+    with pytest.raises(FilmwrightError, match="pins no references"):
+        plain = rollout_of("window(1)")
+        plain.begin_shot(PROMPTS[0], shot="a", take=1)
+        plain.pin([a])
+
+
+def test_a_continuous_shot_pins_the_last_picture_and_a_new_one_does_not_have_to(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    rollout = rollout_of("shots(2)+compressed")
+    play(rollout, 2, 3)
+    new, continuous = rollout._shots
+    assert new.cached == [(0, [])]
+    last = rollout._cache.shots[0][-1]  # type: ignore[union-attr]
+    assert torch.equal(continuous.cached[0][1][0], last.latent)
+    rollout.begin_shot(PROMPTS[2], shot="s2", take=1, continuity="extend")
+    assert rollout._shots[-1].cached[0][1] == continuous.cached[0][1]
+    assert rollout._shots[-1].inherited is not None
+    rollout.begin_shot(PROMPTS[2], shot="s3", take=1)
+    assert rollout._shots[-1].inherited is None
+
+
+SHAPE = PageShape(layers=2, tokens=1, heads=1, head_width=4, dtype=torch.float32, device=CPU)
+
+
+def pages(first: int, count: int) -> torch.Tensor:
+    numbers = torch.arange(first, first + count, dtype=torch.float32)
+    return numbers.view(1, -1, 1, 1, 1).expand(2, -1, 1, 1, 4).contiguous()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-4, 3), min_size=1, max_size=60), st.booleans())
+def test_the_pool_equals_a_plain_model_of_itself(moves: list[int], host: bool) -> None:
+    """Positive moves commit that many chunks, negative ones rewind; after each, the pool is what a fresh one would be."""
+    limit, length = 9, 3
+    pool = Pool(SHAPE, limit, length, 2, host=host)
+    log: list[set[int]] = []
+    for move in moves:
+        if move < 0:
+            kept = max(0, len(log) + move)
+            assert pool.rewind(kept * length, kept)
+            del log[kept:]
+        for _ in range(move):
+            chosen = set(list(pool.candidates(0, len(log) * length - length))[:2])
+            pool.add(
+                len(log) * length, len(log), pages(len(log) * length, length), -pages(len(log) * length, length), chosen
+            )
+            log.append(chosen)
+        fresh = Pool(SHAPE, limit, length, 2, host=False)
+        for chunk, chosen in enumerate(log):
+            fresh.add(chunk * length, chunk, pages(chunk * length, length), -pages(chunk * length, length), chosen)
+        assert list(pool.slot) == list(fresh.slot)
+        assert pool.used == fresh.used
+        kept_frames = list(pool.slot)
+        for two in (kept_frames[:2], kept_frames[-2:]):
+            keys, values = pool.read(1, pool.slots(two))
+            assert keys[:, 0, 0, 0].tolist() == [float(f) for f in two]
+            assert torch.equal(values, -keys)
+        described = pool.descriptors[0].index_select(0, pool.slots(kept_frames))
+        assert described[:, 0].tolist() == [float(f) for f in kept_frames]
+
+
+def test_pages_of_the_store_are_where_they_belong() -> None:
+    memory = parse_memory("sink(2)+window(1)")
+    store = PageStore(SHAPE, memory, 3)
+    for chunk in range(20):
+        for layer in range(2):
+            store.write(layer, pages(chunk * 3, 3)[layer], -pages(chunk * 3, 3)[layer])
+        store.advance()
+    keys, values = store.read(0, (0, 1, 57, 58, 59))
+    assert keys[:, 0, 0, 0].tolist() == [0.0, 1.0, 57.0, 58.0, 59.0]
+    assert torch.equal(values, -keys)
+    assert not store.rewind(3, 0)
+    assert store.rewind(57, 54)
+    assert store.frames == 57
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        ("window(3)+window(2)", "names window twice"),
+        ("window(0)", "window chunks=0 is out of range"),
+        ("window", "window needs a number"),
+        ("routed(5)+window(3)+absolute", "routed has no absolute position"),
+        ("compressed+window(2)", "window and compressed both hold the newest frames"),
+        ("chunk(3)", "holds nothing"),
+        ("shots(3,noise=1000)", "noise=1000 is out of range"),
+        ("routed(5,pol=3)", "takes frames, pool, tier; 'pol' does not fit"),
+        ("routed(5,tier=disk)", "choose auto, device or host"),
+        ("nowhere.yaml", "cannot be read"),
+    ],
+)
+def test_impossible_memories_are_refused_by_name(memory: str, said: str) -> None:
+    with pytest.raises(InputError, match=said.replace("(", r"\(").replace(")", r"\)")) as caught:
+        parse_memory(memory)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("memory", [*EVERY, "routed(5,pool=2GB)", "window(2)+absolute", "compressed(1,2,8)"])
+def test_a_memory_is_what_it_is_written_as(memory: str) -> None:
+    parsed = parse_memory(memory)
+    assert parse_memory(str(parsed)) == parsed
+
+
+def test_the_presets_span_what_the_papers_say() -> None:
+    spans = {name: parse_memory(name).span(parse_memory(name).chunk or 3) for name in PRESETS}
+    assert spans == {"causalcine": 17, "filmweaver": 28, "adastate": 7, "longlive": 12, "self-forcing": 21, "full": 21}
+
+
+def test_a_memory_can_be_a_yaml_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("window: 3\nrouted: {frames: 5, pool: 2GB}\nchunk: 6\n", encoding="utf-8")
+    assert parse_memory(str(path)) == parse_memory("routed(5,pool=2GB)+window(3)+chunk(6)")
+    path.write_text("windw: 3\n", encoding="utf-8")
+    with pytest.raises(InputError, match="'windw' is unknown"):
+        parse_memory(str(path))
+
+
+def test_a_pool_too_small_for_the_window_says_what_is_needed(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="give at least"):
+        rollout_of("routed(5,pool=1KB)+window(3)")
+
+
+def test_untrained_segments_warn(tiny_bundle: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        generator = open_folder(str(tiny_bundle), "filmweaver")
+    assert any("was trained with 12" in str(w.message) for w in caught)
+    assert generator.profile.max_references == 3
+    assert generator.profile.chunk_latents == 6
