@@ -54,7 +54,12 @@ PlannerOpt = Annotated[str | None, typer.Option("--planner", help="Who plans: ru
 GeneratorOpt = Annotated[
     str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")
 ]
-MemoryOpt = Annotated[str | None, typer.Option("--memory", help="What the model remembers: window(N) or a preset.")]
+MemoryOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", help="What the model remembers: a preset, segments such as 'routed(5)+window(3)', or a YAML file."
+    ),
+]
 CriticOpt = Annotated[str | None, typer.Option("--critic", help="Who reviews: measured or none.")]
 ReviewOpt = Annotated[
     str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")
@@ -327,6 +332,30 @@ def status(folder: DirArg, json: JsonOpt = False, debug: DebugOpt = False) -> No
 
 
 @app.command()
+def memory(
+    folder: DirArg,
+    layer: Annotated[int | None, typer.Option("--layer", help="Only what this layer recalled, from 0 (default: all).")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="The picture (default: DIR/memory.png).")] = None,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Draws what the film remembered while it was made: which frames each chunk saw and recalled."""
+    with _errors(debug):
+        from .console.display import open_display
+        from .evaluation.memory_map import draw_map, read_map
+        from .storyboard.files import replacing
+
+        production, _ = _open(folder, {})
+        found = read_map(production)
+        target = out or production.folder / "memory.png"
+        with replacing(target) as temporary:
+            draw_map(found, layer).save(temporary, format="PNG")
+        open_display(as_json=json, quiet=True, verbose=False).result(
+            str(target), picture=str(target), memory=found.memory, recalled_from=found.recalled_from(),
+            chunks=[{"shot": r.shot, "chunk": r.chunk, "start": r.start, "window": r.window, "sink": r.sink, "recalled": r.recalled} for r in found.rows],
+        )  # fmt: skip
+
+
+@app.command()
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A production's folder or its script.yaml.")],
     json: JsonOpt = False, debug: DebugOpt = False,
@@ -375,15 +404,85 @@ def templates_show(
 
 
 @models_app.command("list")
-def models_list(json: JsonOpt = False, debug: DebugOpt = False) -> None:
+def models_list(
+    published: Annotated[bool, typer.Option("--published", help="Weights of others that 'models pull' fetches.")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
     """Lists the generators and what each can do."""
     with _errors(debug):
         from .console.display import open_display
-        from .console.tables import models_found
+        from .console.tables import models_found, published_found
 
         display = open_display(as_json=json, quiet=True, verbose=False)
-        for entry in models_found():
-            display.result(f"{entry['name']:10} {entry['says']}", **entry)
+        for entry in published_found() if published else models_found():
+            display.result(f"{entry['name']:14} {entry['says']}", **entry)
+
+
+@models_app.command("pull")
+def models_pull(
+    wanted: Annotated[str, typer.Argument(metavar="NAME", help="A name of 'filmwright models list --published'.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to fetch into (default: weights/NAME).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask after size and licence were shown.")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Fetches published weights: size and licence first, then, when you say so, the files."""
+    with _errors(debug):
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):  # the one command that goes to the network
+            os.environ.pop(name, None)
+        from .console.display import open_display
+        from .console.review import confirm
+        from .generator.library import look_up, pull
+
+        offer = look_up(wanted)
+        told = f"{offer.repository}: {offer.size / 1e9:.2f} GB in {len(offer.files)} files, licence {offer.licence}"
+        print(told, file=sys.stderr)
+        if not yes and not confirm("fetch it?"):
+            raise InputError("nothing was fetched: say --yes to go on without a question")
+        folder = pull(offer, out or Path("weights") / wanted)
+        open_display(as_json=json, quiet=True, verbose=False).result(
+            str(folder), folder=str(folder), bytes=offer.size, licence=offer.licence, revision=offer.revision
+        )
+
+
+@models_app.command("convert")
+def models_convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .pt or .safetensors file, or a folder of shards.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    layout: Annotated[str | None, typer.Option("--layout", help="wan, self-forcing, causal-forcing, longlive, shotstream, krea or taehv (default: by the file's name).")] = None,
+    lora: Annotated[Path | None, typer.Option("--lora", help="A low-rank adapter to merge (LongLive).")] = None,
+    base: Annotated[Path | None, typer.Option("--base", help="A Wan diffusers folder that has text encoder, tokenizer and autoencoder.")] = None,
+    section: Annotated[str | None, typer.Option("--section", help="Which entry of a .pt (default: generator_ema, generator or model).")] = None,
+    head_width: Annotated[int, typer.Option("--head-width", min=2, help="Width of an attention head.")] = 128,
+    fp32: Annotated[bool, typer.Option("--fp32", help="Keep fp32 (default: bf16).")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Writes a checkpoint of any known layout as a folder of weights."""
+    with _errors(debug):
+        from .console.display import open_display
+        from .generator.library import convert
+
+        folder = convert(
+            source, target, layout=layout, lora=lora, base=base, section=section, head_width=head_width, bf16=not fp32
+        )
+        open_display(as_json=json, quiet=True, verbose=False).result(str(folder), folder=str(folder))
+
+
+@models_app.command("check")
+def models_check(
+    folder: Annotated[str, typer.Argument(metavar="DIR|NAME", help="A folder of weights, or a bundled model.")],
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Opens weights, looks at every part, and rolls one small chunk."""
+    with _errors(debug):
+        from .console.display import open_display
+        from .console.tables import weights_table
+        from .generator.bundle import BUNDLED
+        from .generator.library import check as check_weights
+        from .generator.video_generator import default_device
+
+        bundled = BUNDLED / folder
+        found = check_weights(bundled if bundled.is_dir() else Path(folder), default_device())
+        open_display(as_json=json, quiet=True, verbose=False).result(weights_table(found), **found)
 
 
 @app.command()

@@ -12,6 +12,14 @@ from .display import Display
 CHOICES = {"a": "approve", "m": "modify", "r": "reject", "t": "terminate"}
 
 
+def confirm(question: str) -> bool:
+    """A yes or no on the terminal; no where nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def terminal_asker(display: Display, folder: str) -> Callable[[Question], Answer]:
     """Asks on the terminal; without one the film waits."""
 

@@ -71,6 +71,28 @@ def models_found() -> list[dict[str, Any]]:
     return found
 
 
+def published_found() -> list[dict[str, Any]]:
+    """Weights of others that can be fetched."""
+    from ..generator.library import PUBLISHED
+
+    return [
+        {"name": name, "repository": known.repository, "says": f"{known.says} ({known.repository})"}
+        for name, known in PUBLISHED.items()
+    ]
+
+
+def weights_table(found: dict[str, Any]) -> str:
+    """What `models check` found."""
+    clip = "a CLIP" if found["clip"] else "no CLIP"
+    return "\n".join(
+        [
+            f"{found['name']}: {found['parameters'] / 1e6:.2f} M parameters in {found['tensors']} tensors, {found['layers']} layers, {found['heads']} heads of {found['head_width']}",
+            f"licence {found['licence']}; memory {found['memory']}; trained span {found['trained_span'] or 'not stated'}; {found['autoencoder']}, {clip}",
+            f"one chunk of 64x64 pixels: {found['chunk_frames']} frames in {found['chunk_seconds']} s, {found['dtype']} on {found['device']}",
+        ]
+    )
+
+
 def training_line(progress: Any, as_json: bool) -> str:
     """One report of a training stage."""
     if as_json:

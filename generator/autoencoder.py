@@ -77,6 +77,30 @@ class TimeGrow(nn.Module):
         return cast(Tensor, grown).reshape(B, T * self.stride, C, H, W)
 
 
+def run_layers(
+    layers: nn.ModuleList, x: Tensor, memory: Memory | None, starts_BF: Tensor | None
+) -> tuple[Tensor, Memory]:
+    """Passes [B, T, C, H, W] through; `starts_BF` marks latent frames at which all memory is dropped."""
+    kept: Memory = []
+    latent_frames = starts_BF.shape[1] if starts_BF is not None else 0
+    for layer in layers:
+        if isinstance(layer, MemoryBlock):
+            before = memory[len(kept)] if memory else None
+            starts = None
+            if starts_BF is not None:
+                per_latent = x.shape[1] // latent_frames
+                starts = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+                starts[:, ::per_latent] = starts_BF
+            kept.append(x[:, -1])
+            x = layer(x, before, starts)
+        elif isinstance(layer, (TimePool, TimeGrow)):
+            x = layer(x)
+        else:
+            B, T = x.shape[:2]
+            x = layer(x.flatten(0, 1)).unflatten(0, (B, T))
+    return x, kept
+
+
 class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Video [B, T, 3, H, W] in 0 … 1 to normalised latents [B, T/4, 16, H/8, W/8] and back.
 
@@ -122,29 +146,6 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             ]
         )  # fmt: skip
 
-    def _run(
-        self, layers: nn.ModuleList, x: Tensor, memory: Memory | None, starts_BF: Tensor | None
-    ) -> tuple[Tensor, Memory]:
-        """Passes [B, T, C, H, W] through; `starts_BF` marks latent frames at which all memory is dropped."""
-        kept: Memory = []
-        latent_frames = starts_BF.shape[1] if starts_BF is not None else 0
-        for layer in layers:
-            if isinstance(layer, MemoryBlock):
-                before = memory[len(kept)] if memory else None
-                starts = None
-                if starts_BF is not None:
-                    per_latent = x.shape[1] // latent_frames
-                    starts = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-                    starts[:, ::per_latent] = starts_BF
-                kept.append(x[:, -1])
-                x = layer(x, before, starts)
-            elif isinstance(layer, (TimePool, TimeGrow)):
-                x = layer(x)
-            else:
-                B, T = x.shape[:2]
-                x = layer(x.flatten(0, 1)).unflatten(0, (B, T))
-        return x, kept
-
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         config: Any = self.config
         mean = torch.tensor(config.latents_mean, dtype=like.dtype, device=like.device)[:, None, None]
@@ -153,19 +154,19 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def encode(self, video_BTCHW: Tensor, starts_BF: Tensor | None = None) -> Tensor:
         """Video in 0 … 1 to normalised latents; `starts_BF` marks the latent frames that begin a shot."""
-        raw, _ = self._run(self.encoder, video_BTCHW, None, starts_BF)
+        raw, _ = run_layers(self.encoder, video_BTCHW, None, starts_BF)
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
     def decode(self, latents_BFCHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """Normalised latents of a stretch of one stream to video in 0 … 1, and the memory to go on with."""
         mean, std = self._statistics(latents_BFCHW)
-        video, memory = self._run(self.decoder, latents_BFCHW * std + mean, memory, None)
+        video, memory = run_layers(self.decoder, latents_BFCHW * std + mean, memory, None)
         return video.clamp(0.0, 1.0), memory
 
     def reconstruct(self, video_BTCHW: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
         """For training: the un-clamped reconstruction and the raw latents, with noise on what the decoder sees."""
-        raw, _ = self._run(self.encoder, video_BTCHW, None, None)
+        raw, _ = run_layers(self.encoder, video_BTCHW, None, None)
         seen = raw + noise * torch.randn_like(raw) if noise else raw
-        video, _ = self._run(self.decoder, seen, None, None)
+        video, _ = run_layers(self.decoder, seen, None, None)
         return video, raw

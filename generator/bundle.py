@@ -5,22 +5,28 @@ transformer/  text_encoder/  tokenizer/  vae/  clip/   profile.json   README.md 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import platformdirs
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from ..storyboard.errors import InputError
 from .autoencoder import TinyVideoAutoencoder
+from .clip import Clip, load_clip
 from .sampling import Sampling
 from .text import TEXT_TOKENS, TextEmbedder
 from .transformer import CausalWanTransformer3DModel
 
 BUNDLED = Path(__file__).parent / "weights"
+LARGE_PARAMETERS = 50_000_000
+"""Models above this run in bf16 also on a CPU; text encoders above it are offloaded."""
+WHOLE_BYTES = 64 << 20
 
 
 def reader_folder(generator: str) -> Path:
@@ -38,21 +44,28 @@ def reader_folder(generator: str) -> Path:
 
 
 class BundleProfile(BaseModel):
-    """`profile.json`: what the weights' folders cannot say."""
+    """`profile.json`: what the weights' folders cannot say.
+
+    Attributes:
+        base: a folder that has the parts this one lacks (text encoder, tokenizer, autoencoder), relative to this one.
+        text_tokens: longest prompt, the end token included.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     licence: str
     fps: int = 16
-    width: int
-    height: int
+    width: int = Field(ge=16, le=4096)
+    height: int = Field(ge=16, le=4096)
     enlarge: int = 4
-    chunk_latents: int = 3
+    chunk_latents: int = Field(3, ge=1, le=64)
     memory: str = "window(3)"
     prompt_style: Literal["caption", "prose"] = "caption"
+    text_tokens: int = TEXT_TOKENS
     prompt_floor: float | None = None
     sampling: dict[str, Any] = {}
+    base: str | None = None
 
 
 @dataclass
@@ -64,8 +77,8 @@ class Bundle:
     sampling: Sampling
     transformer: CausalWanTransformer3DModel
     text: TextEmbedder
-    autoencoder: TinyVideoAutoencoder
-    clip: tuple[Any, Any] | None
+    autoencoder: Any
+    clip: Clip | None
     device: torch.device
     dtype: torch.dtype
 
@@ -92,22 +105,67 @@ def quiet_libraries() -> None:
     diffusers_logging.disable_progress_bar()
 
 
+def wan_profile(folder: Path) -> BundleProfile:
+    """The profile of a Wan 2.1 diffusers folder, which has none of its own."""
+    shift, scheduler = 5.0, folder / "scheduler" / "scheduler_config.json"
+    if scheduler.is_file():
+        shift = float(json.loads(scheduler.read_text(encoding="utf-8")).get("flow_shift", shift))
+    return BundleProfile(
+        name=folder.resolve().name, licence="see the weights' page", chunk_latents=3, width=832, height=480, enlarge=1, memory="window(6)",
+        prompt_style="prose", text_tokens=512,
+        sampling={"kind": "euler", "steps": 50, "shift": shift, "guidance": 5.0},
+    )  # fmt: skip
+
+
+def _part(folder: Path, profile: BundleProfile, name: str) -> Path:
+    """Where a part of the bundle is: here, or in its base."""
+    own = folder / name
+    if own.is_dir() or profile.base is None:
+        return own
+    return (folder / profile.base / name).resolve()
+
+
+def _load_autoencoder(path: Path) -> Any:
+    from .wan_autoencoder import Taehv, WanAutoencoder
+
+    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    if kind == "AutoencoderKLWan":
+        from diffusers import AutoencoderKLWan
+
+        return WanAutoencoder(AutoencoderKLWan.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False))
+    classes: dict[Any, Any] = {"TinyVideoAutoencoder": TinyVideoAutoencoder, "Taehv": Taehv}
+    if kind not in classes:
+        raise InputError(f"{path} is a {kind}, not one of {', '.join(classes)}, AutoencoderKLWan")
+    return classes[kind].from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+
+
+def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
+    """What the transformer computes in: bf16 on a GPU, and on a CPU from the size on where it is faster; never fp16."""
+    large = parameters > LARGE_PARAMETERS
+    return torch.bfloat16 if device.type == "cuda" or large else torch.float32
+
+
 def load_bundle(folder: Path, device: torch.device) -> Bundle:
-    """Loads a folder of weights (safetensors only).
+    """Loads a folder of weights (safetensors only): one of ours, a converted one, or a Wan 2.1 diffusers folder.
 
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
     """
-    from transformers import CLIPModel, PreTrainedTokenizerFast, UMT5EncoderModel
+    from transformers import AutoTokenizer, UMT5EncoderModel
 
     quiet_libraries()
-    if not (folder / "profile.json").is_file():
+    own, wan = (folder / "profile.json").is_file(), (folder / "model_index.json").is_file()
+    if not own and not wan:
         raise InputError(
-            f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', or name another generator"
+            f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', convert some with 'filmwright models convert', or name another generator"
         )
-    part = "profile.json"
+    part = "profile.json" if own else "scheduler"
     try:
-        profile = BundleProfile.model_validate(json.loads((folder / part).read_text(encoding="utf-8")))
+        profile = (
+            BundleProfile.model_validate(json.loads((folder / part).read_text(encoding="utf-8")))
+            if own
+            else wan_profile(folder)
+        )
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
         sampling = Sampling(**values)
         part = "transformer"
@@ -115,16 +173,16 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
             folder / part, use_safetensors=True, low_cpu_mem_usage=False
         )
         part = "vae"
-        autoencoder = TinyVideoAutoencoder.from_pretrained(folder / part, use_safetensors=True, low_cpu_mem_usage=False)
+        autoencoder = _load_autoencoder(_part(folder, profile, part))
         part = "text_encoder"
-        encoder = UMT5EncoderModel.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
+        encoder_path = _part(folder, profile, part)
+        encoder = UMT5EncoderModel.from_pretrained(encoder_path, local_files_only=True, use_safetensors=True)
         part = "tokenizer"
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / part, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(_part(folder, profile, part), local_files_only=True)
         part = "clip"
         clip = None
         if (folder / part).is_dir():
-            clip_model = CLIPModel.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
-            clip = (clip_model.float().eval().to(device), tokenizer)
+            clip = load_clip(folder / part, tokenizer, profile.text_tokens, device)
     except Exception as error:  # loaders raise whatever their file formats do
         if isinstance(error, InputError):
             raise
@@ -132,11 +190,36 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
         raise InputError(
             f"the weights in {folder / part} are damaged or incomplete ({reason}): restore the folder"
         ) from error
-    parts: dict[str, nn.Module] = {"transformer": transformer, "vae": autoencoder, "text_encoder": encoder}
-    for name, module in parts.items():
-        module.float().eval().requires_grad_(False).to(device)
+    dtype = choose_dtype(sum(p.numel() for p in transformer.parameters()), device)
+    large_encoder = sum(p.numel() for p in encoder.parameters()) > LARGE_PARAMETERS
+    parts: dict[str, tuple[nn.Module, torch.dtype, torch.device]] = {
+        "transformer": (transformer, dtype, device),
+        "vae": (autoencoder, dtype, device),
+        "text_encoder": (encoder, dtype, torch.device("cpu") if large_encoder else device),
+    }
+    for name, (module, to, where) in parts.items():
+        module.to(to).eval().requires_grad_(False).to(where)
         for key, value in module.state_dict().items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise InputError(f"the weights in {folder / name} hold NaN or infinity in {key}: restore the folder")
-    text = TextEmbedder(tokenizer, encoder, TEXT_TOKENS)
-    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, torch.float32)
+    store = None
+    if large_encoder:
+        store = Path(platformdirs.user_cache_dir("filmwright")) / "text" / folder_digest(encoder_path)
+    text = TextEmbedder(tokenizer, encoder, profile.text_tokens, device, store)
+    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, dtype)
+
+
+def folder_digest(folder: Path) -> str:
+    """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
+    digest = hashlib.blake2b(digest_size=6)
+    for file in sorted(folder.rglob("*.safetensors")):
+        digest.update(file.name.encode())
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            if size <= WHOLE_BYTES:
+                digest.update(stream.read())
+            else:
+                digest.update(str(size).encode() + stream.read(1 << 20))
+                stream.seek(-(1 << 20), 2)
+                digest.update(stream.read())
+    return digest.hexdigest()

@@ -23,7 +23,6 @@ from ..storyboard.images import load_reference
 from ..storyboard.stage import Frames
 from .bundle import Bundle
 from .contexts import Keyframes
-from .measure import image_features, text_features
 from .memory import Compressed, Memory, Shots
 from .noise import seed_of
 
@@ -59,7 +58,7 @@ class ShotCache:
         feature = None
         if self.bundle.clip is not None:
             pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            feature = image_features(self.bundle.clip[0], pixels)[0]
+            feature = self.bundle.clip.images(pixels)[0]
         return Keyframe(self.encode(image), feature)
 
     def reference(self, path: Path) -> Tensor:
@@ -99,7 +98,7 @@ class ShotCache:
             return [shot[-1] for shot in reversed(found)]
         if not found:
             return []
-        told = text_features(clip[0], clip[1], [prompt])[0]
+        told = clip.texts([prompt])[0]
 
         def likeness(keyframe: Keyframe) -> float:
             return float(keyframe.feature @ told) if keyframe.feature is not None else -1.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..storyboard.files import replacing
 from ..storyboard.vocabulary import WORDS
 
 TEXT_TOKENS = 32
@@ -51,10 +54,18 @@ def embed(encoder: nn.Module, ids_BS: Tensor, mask_BS: Tensor) -> Tensor:
 
 
 class TextEmbedder:
-    """Embeds prompts one at a time and keeps the results: a film says the same caption many times."""
+    """Embeds prompts one at a time and keeps the results: a film says the same prompt many times.
 
-    def __init__(self, tokenizer: Any, encoder: nn.Module, length: int) -> None:
+    A large encoder is moved to the device for each new prompt and away again, and its embeddings are kept on disk by
+    the content they depend on.
+    """
+
+    def __init__(
+        self, tokenizer: Any, encoder: nn.Module, length: int, device: torch.device, store: Path | None
+    ) -> None:
+        """`store`: folder of kept embeddings, for an encoder worth offloading; None for a small one."""
         self._tokenizer, self._encoder, self._length = tokenizer, encoder, length
+        self._device, self._store = device, store
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, prompt: str) -> Tensor:
@@ -62,8 +73,28 @@ class TextEmbedder:
         if prompt not in self._kept:
             if len(self._kept) >= 256:
                 self._kept.pop(next(iter(self._kept)))
-            device = next(self._encoder.parameters()).device
-            ids, mask = (t.to(device) for t in tokenize(self._tokenizer, [prompt], self._length))
-            with torch.no_grad():
-                self._kept[prompt] = embed(self._encoder, ids, mask)
+            self._kept[prompt] = self._embed(prompt) if self._store is None else self._stored(self._store, prompt)
         return self._kept[prompt]
+
+    def _embed(self, prompt: str) -> Tensor:
+        ids, mask = (t.to(self._device) for t in tokenize(self._tokenizer, [prompt], self._length))
+        with torch.no_grad():
+            return embed(self._encoder, ids, mask)
+
+    def _stored(self, store: Path, prompt: str) -> Tensor:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file, save_file
+
+        clean = " ".join(prompt.split())
+        path = store / f"{hashlib.blake2b(clean.encode(), digest_size=16).hexdigest()}.safetensors"
+        try:
+            return load_file(path)["text"].to(self._device)
+        except (OSError, SafetensorError, KeyError):
+            pass
+        self._encoder.to(self._device)
+        text = self._embed(clean)
+        self._encoder.to("cpu")
+        store.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file({"text": text.cpu().contiguous()}, str(temporary))
+        return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..storyboard.caption import Role, Staging, caption
 from ..storyboard.script import Entity
 from ..storyboard.stage import Frames, Measures, Profile
 from ..storyboard.staging import appearance_of, puppet_kind
-from .bundle import BUNDLED, Bundle, load_bundle
+from .bundle import BUNDLED, Bundle, folder_digest, load_bundle
 from .measure import measure_frames
 from .memory import Memory, parse_memory
 from .rollout import ModelRollout
@@ -25,7 +24,7 @@ class VideoGenerator:
 
     def __init__(self, bundle: Bundle, memory: Memory) -> None:
         self._bundle, self._memory = bundle, memory
-        self._weights = f"{bundle.profile.name}-{_digest(bundle.folder)}"
+        self._weights = f"{bundle.profile.name}-{folder_digest(bundle.folder)}"
         config: Any = bundle.transformer.config
         if memory.compressed and not config.history_patches:
             bundle.transformer.add_history_patches()
@@ -78,15 +77,6 @@ class VideoGenerator:
         self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
     ) -> Measures:
         return measure_frames(frames, prompt, references, before, self._bundle.clip, self._bundle.profile.name)
-
-
-def _digest(folder: Path) -> str:
-    """Names the weights by the first bytes of a hash over all of them."""
-    digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(folder.rglob("*.safetensors")):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def default_device() -> torch.device:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..animatic.stage import Scene
 from ..evaluation.readers import FrameReader, labels_of
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.measure import clip_pixels, image_features, text_features
+from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import caption
 from .sizes import Size
@@ -98,7 +98,9 @@ class EyesStage:
         reading = reading + F.cross_entropy(out["hues"].flatten(0, 1), labels["hues"].flatten(), ignore_index=-1)
         clip: Any = self.nets["clip"]
         ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions, TEXT_TOKENS))
-        seen = clip.visual_projection(clip.vision_model(pixel_values=clip_pixels(frames)).pooler_output)
+        seen = clip.visual_projection(
+            clip.vision_model(pixel_values=Clip(clip, self.tokenizer, TEXT_TOKENS).pixels(frames)).pooler_output
+        )
         told = clip.text_projection(clip.text_model(input_ids=ids, attention_mask=mask).pooler_output)
         logits = clip.logit_scale.exp() * F.normalize(seen, dim=-1) @ F.normalize(told, dim=-1).T
         same = torch.arange(len(frames), device=self.device)
@@ -115,11 +117,11 @@ class EyesStage:
         nets["reader"].save_pretrained(folder / "reader")
 
 
-def measure_prompt_floor(clip: Any, tokenizer: Any, stage: EyesStage) -> float:
+def measure_prompt_floor(clip: Clip, stage: EyesStage) -> float:
     """Halfway between the similarity of validation frames to their own captions and to others'."""
     batch = random_frames(SPLITS["validation"], 64, stage.size)
     frames = stage.frames(batch, half=False)
-    similar = image_features(clip, frames) @ text_features(clip, tokenizer, batch.captions).T
+    similar = clip.images(frames) @ clip.texts(batch.captions).T
     own = similar.diagonal().mean()
     others = (similar.sum() - similar.diagonal().sum()) / (similar.numel() - len(similar))
     return round(float((own + others) / 2), 3)

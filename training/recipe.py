@@ -11,7 +11,8 @@ import torch
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.bundle import BUNDLED, quiet_libraries
-from ..generator.text import build_tokenizer
+from ..generator.clip import load_clip
+from ..generator.text import TEXT_TOKENS, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
 from .autoencoder import AutoencoderStage
@@ -149,8 +150,7 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     floor = None
     if (fresh / "clip").is_dir():
         stage = EyesStage(size, load_autoencoder(fresh / "vae", device), device)
-        clip = CLIPModel.from_pretrained(fresh / "clip").float().eval().to(device)
-        floor = measure_prompt_floor(clip, tokenizer, stage)
+        floor = measure_prompt_floor(load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, device), stage)
     sampling = (
         {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
         if student

@@ -1,0 +1,71 @@
+"""A CLIP: pictures and prompts as unit vectors that lie close when they belong together.
+
+Ours is a small one trained in the small world; beside Wan weights any CLIP of transformers can stand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .text import tokenize
+
+
+@dataclass
+class Clip:
+    """A `CLIPModel` and how it wants its input.
+
+    Attributes:
+        tokens: longest prompt, the end token included.
+        mean, std: of the pixels, as it was trained.
+    """
+
+    model: Any
+    tokenizer: Any
+    tokens: int
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def pixels(self, frames_FCHW: Tensor) -> Tensor:
+        """Frames in 0 … 1 as the model wants them [F, 3, S, S]."""
+        size = self.model.config.vision_config.image_size
+        sized = F.interpolate(frames_FCHW, (size, size), mode="area")
+        mean, std = (torch.tensor(v, device=sized.device)[:, None, None] for v in (self.mean, self.std))
+        return (sized - mean) / std
+
+    def images(self, frames_FCHW: Tensor) -> Tensor:
+        """Unit vectors [F, d]."""
+        device = next(self.model.parameters()).device
+        with torch.no_grad():
+            pooled = self.model.vision_model(pixel_values=self.pixels(frames_FCHW.to(device))).pooler_output
+            return F.normalize(self.model.visual_projection(pooled), dim=-1)
+
+    def texts(self, prompts: list[str]) -> Tensor:
+        """Unit vectors [B, d]."""
+        device = next(self.model.parameters()).device
+        ids, mask = (t.to(device) for t in tokenize(self.tokenizer, prompts, self.tokens))
+        with torch.no_grad():
+            pooled = self.model.text_model(input_ids=ids, attention_mask=mask).pooler_output
+            return F.normalize(self.model.text_projection(pooled), dim=-1)
+
+
+def load_clip(folder: Path, tokenizer: Any, tokens: int, device: torch.device) -> Clip:
+    """The CLIP of a folder; with a tokenizer or a preprocessor of its own where the folder has them."""
+    from transformers import AutoTokenizer, CLIPModel
+
+    model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval().to(device)
+    clip = Clip(model, tokenizer, tokens)
+    if (folder / "tokenizer_config.json").is_file():
+        clip.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        clip.tokens = model.config.text_config.max_position_embeddings
+    prepared = folder / "preprocessor_config.json"
+    if prepared.is_file():
+        given = json.loads(prepared.read_text(encoding="utf-8"))
+        clip.mean, clip.std = tuple(given["image_mean"]), tuple(given["image_std"])
+    return clip
