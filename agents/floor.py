@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.footage import STILLS, read_footage
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
@@ -56,7 +57,9 @@ class _Take:
     encoder: ShotEncoder
     prompts: list[tuple[int, str]]
     pins: list[Path]
+    opening: list[Latents]
     began: float
+    ready: float
     latents: list[Latents] = field(default_factory=list)
     firsts: list[Frames] = field(default_factory=list)
     last_frames: Frames | None = None
@@ -112,6 +115,8 @@ class Floor:
         profile = self.generator.profile
         changes = [(chunk, shot_prompt(script, shot, profile, action)[0]) for chunk, action in timing.prompt_changes]
         images = [file_digest(path) for path in self._pinned(script, shot)]
+        if shot.opens_with:
+            images.append(file_digest(self._footage(shot.id, shot.opens_with)))
         return dependency_hash(
             shot.id, shot_prompt(script, shot, profile)[0], changes, images, timing.chunks, shot.continuity,
             self.settings.seed, profile.name, profile.weights, profile.memory, profile.delivered_size,
@@ -135,6 +140,24 @@ class Floor:
         drawn = [path for found in images for path in found if path.name == DRAWN]
         return (own + drawn)[:room]
 
+    def _footage(self, shot_id: str, relative: str) -> Path:
+        path = self.production.inside(relative)
+        if not path.is_file():
+            raise InputError(
+                f"shot {shot_id}: footage {path} is missing; restore it or remove opens_with from script.yaml"
+            )
+        return path
+
+    def _opening(self, shot: Shot, timing: ShotTiming) -> list[Latents]:
+        """The chunks of the footage a shot opens with; a picture stands for one chunk."""
+        if not shot.opens_with:
+            return []
+        path, profile = self._footage(shot.id, shot.opens_with), self.generator.profile
+        chunks = 1 if path.suffix.lower() in STILLS else timing.chunks
+        most = profile.video_frames(chunks * profile.chunk_latents, fresh=True)
+        footage = read_footage(path, width=profile.width, height=profile.height, fps=profile.fps, frames=most)
+        return self.generator.encode(footage)
+
     def stale(self) -> list[int]:
         """Positions of the shots without a whole, current, circled take."""
         script, timeline = self.script(), self.timeline()
@@ -151,6 +174,7 @@ class Floor:
 
     def begin(self, position: int) -> None:
         """Begins a take of the shot at `position` (from 1)."""
+        began = time.perf_counter()
         script, timeline = self.script(), self.timeline()
         shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
         self._ready(script, timeline, position)
@@ -176,7 +200,7 @@ class Floor:
         self._take = _Take(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
             ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], pins,
-            time.perf_counter(),
+            self._opening(shot, timing), began, began,
         )  # fmt: skip
         self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
         self.tell(
@@ -242,12 +266,19 @@ class Floor:
         assert self._rollout is not None
         draw = take.draws.get(index, 0)
         kept = take.rolling.kept(index, draw)
+        asked = time.perf_counter()
         try:
-            chunk_made = self._rollout.feed(kept.latents, kept.state) if kept else self._rollout.step()
+            if kept is not None:
+                chunk_made = self._rollout.feed(kept.latents, kept.state)
+            elif index < len(take.opening):
+                chunk_made = self._rollout.feed(take.opening[index])
+            else:
+                chunk_made = self._rollout.step()
         except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
             raise ShotFailed(
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             ) from error
+        ready = time.perf_counter()
         if kept is None:
             take.rolling.write(chunk_made)
         began = time.perf_counter()
@@ -259,8 +290,9 @@ class Floor:
         take.firsts.append(chunk_made.frames[0])
         take.last_frames = chunk_made.frames
         self.tell(
-            Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": kept is not None})
+            Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": kept is not None, "seconds": round(ready - asked, 4), "since_last": round(ready - take.ready, 4)})
         )  # fmt: skip
+        take.ready = ready
 
     def review(self) -> Verdict:
         """Shows the last chunk to the critic; the verdict is in the log before anything is done about it."""

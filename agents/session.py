@@ -10,6 +10,7 @@ from typing import Any
 
 from ..storyboard.cut import CutReport
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.stage import open_generator
@@ -209,6 +210,9 @@ def check(path: Path) -> dict[str, Any]:
         for reference in entity.references:
             load_reference(production.inside(reference.path))
     profile = open_generator(chosen.generator, chosen.memory).profile
+    for shot in script.shots():
+        if shot.opens_with:
+            read_footage(production.inside(shot.opens_with), width=64, height=64, fps=profile.fps, frames=1)
     timeline = build_timeline(script, profile)
     damaged = []
     for shot in script.shots():

@@ -51,7 +51,7 @@ class TheatreRollout:
         self._began_at, self._chunks, self._draws = elapsed, 0, {}
         self._scene = self._stage(prompt)
 
-    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
+    def reprompt(self, prompt: str, *, recache: bool | None = None) -> None:
         self._scene = self._stage(prompt)
 
     def pin(self, references: Sequence[Path]) -> None:
@@ -100,6 +100,9 @@ class TheatreGenerator:
 
     def start(self, seed: int) -> TheatreRollout:
         return TheatreRollout(self.profile, seed)
+
+    def encode(self, frames: Frames) -> list[Latents]:
+        raise FilmwrightError("the theatre draws what the script says: a shot of it cannot open with footage")
 
     def draw(self, entity: Entity, seed: int) -> Frames:
         role = Role(puppet_kind(entity), "stands", "right", appearance_of(entity))

@@ -94,7 +94,7 @@ def read_map(production: Production) -> MemoryMap:
                     tuple(f for f in plan.fixed if f < oldest),
                     tuple(f for f in plan.fixed if f >= oldest),
                     tuple(map(tuple, chunk.recalled)),
-                )  # fmt: skip
+                )
             )
         picture = take_folder(production, record.shot, record.take) / "keyframes" / "middle.png"
         if picture.is_file():

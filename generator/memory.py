@@ -20,7 +20,7 @@ PRESETS = {
     "causalcine": "routed(5)+window(3)",
     "filmweaver": "shots(3)+compressed+chunk(6)",
     "adastate": "state(1)+window(1)",
-    "longlive": "sink(3)+window(2)+absolute",
+    "longlive": "sink(3)+window(2)+absolute+recache",
     "self-forcing": "window(6)",
     "full": "state(1)+shots(3)+routed(5)+window(3)",
 }
@@ -28,6 +28,7 @@ REWIND_CHUNKS = 8
 """Chunks kept beyond what the policy asks for, so that a rewind in the current shot needs no replay."""
 POOL_FRAMES, POOL_BYTES = 512, 16 << 30
 """The pool of routed memory unless `pool=` says otherwise: the smaller of the two."""
+FLAGS = ("absolute", "recache")
 LEVELS = ((1, 1), (2, 4), (16, 32))
 """Compressed history, newest first: frames, and how much smaller their tokens are (FilmWeaver's supplement)."""
 
@@ -122,7 +123,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Memory:
-    """A composed policy. `chunk` is the chunk length in latent frames, None for the weights' own."""
+    """A composed policy.
+
+    Attributes:
+        chunk: the chunk length in latent frames, None for the weights' own.
+        absolute: whether frames stand at their number in the film, as LongLive's weights were trained.
+        recache: whether a new prompt also writes the window's pages anew under it (LongLive 1.0).
+    """
 
     window: Window | None = None
     sink: Sink | None = None
@@ -132,6 +139,7 @@ class Memory:
     compressed: Compressed | None = None
     chunk: int | None = None
     absolute: bool = False
+    recache: bool = False
 
     def __post_init__(self) -> None:
         if self.window and self.compressed:
@@ -139,6 +147,8 @@ class Memory:
         for name in ("routed", "state", "shots", "compressed"):
             if self.absolute and getattr(self, name):
                 raise InputError(f"memory: {name} has no absolute position; leave 'absolute' out, or {name}")
+        if self.recache and not self.window:
+            raise InputError("memory: recache writes the window anew; name a window, or leave it out")
         if not any((self.window, self.sink, self.routed, self.state, self.shots, self.compressed)):
             raise InputError("memory holds nothing: name at least one segment, such as window(3)")
 
@@ -146,7 +156,7 @@ class Memory:
         terms = [_written(segment) for segment in self.segments()]
         if self.chunk:
             terms.append(f"chunk({self.chunk})")
-        return "+".join([*terms, *(["absolute"] if self.absolute else [])])
+        return "+".join([*terms, *(flag for flag in FLAGS if getattr(self, flag))])
 
     def segments(self) -> list[Any]:
         """In the order of their positions."""
@@ -254,13 +264,11 @@ def _compose(text: str) -> Memory:
     for term in text.replace(" ", "").split("+"):
         match = re.fullmatch(r"([a-z]+)(?:\(([^()]*)\))?", term)
         name = match[1] if match else ""
-        if not match or not (
-            name in _TYPES or (name == "chunk" and match[2]) or (name == "absolute" and match[2] is None)
-        ):
+        if not match or not (name in _TYPES or (name == "chunk" and match[2]) or (name in FLAGS and match[2] is None)):
             raise InputError(f"memory {text!r} is unknown at {term!r}: choose {_known()}")
         if name in found:
             raise InputError(f"memory {text!r} names {name} twice")
-        if name == "absolute":
+        if name in FLAGS:
             found[name] = True
         elif name == "chunk":
             found[name] = _value("chunk", "length", match[2])
@@ -282,7 +290,7 @@ def _from_yaml(path: Path) -> Memory:
         raise InputError(f"memory file {path} must be a mapping, such as 'window: 3'")
     found: dict[str, Any] = {}
     for name, given in data.items():
-        if name == "absolute" and isinstance(given, bool):
+        if name in FLAGS and isinstance(given, bool):
             found[name] = given
         elif name == "chunk":
             found[name] = _value("chunk", "length", given)
@@ -292,9 +300,7 @@ def _from_yaml(path: Path) -> Memory:
             )
             found[name] = _segment(name, arguments)
         else:
-            raise InputError(
-                f"memory file {path}: {name!r} is unknown: choose {', '.join([*_TYPES, 'chunk', 'absolute'])}"
-            )
+            raise InputError(f"memory file {path}: {name!r} is unknown: choose {', '.join([*_TYPES, 'chunk', *FLAGS])}")
     return Memory(**found)
 
 

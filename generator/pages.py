@@ -9,6 +9,7 @@ Legend: `F` frames, `n` tokens per frame, `H` heads, `D` head width, `E` = H·D.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ from .memory import POOL_BYTES, POOL_FRAMES, REWIND_CHUNKS, Memory
 from .routing import describe
 
 Page = tuple[Tensor, Tensor]
+
+
+class OutOfPages(MemoryError):
+    """There is no room for pages."""
+
+    def __init__(self, wanted: int, device: torch.device) -> None:
+        super().__init__(f"{wanted / 1e9:.1f} GB of pages do not fit on {device}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,10 @@ class PageShape:
         shape = (self.layers, frames, self.tokens, self.heads, self.head_width)
         where = device or self.device
         pin = pinned and self.device.type == "cuda"
-        keys, values = (torch.zeros(shape, dtype=self.dtype, device=where, pin_memory=pin) for _ in range(2))
+        try:
+            keys, values = (torch.zeros(shape, dtype=self.dtype, device=where, pin_memory=pin) for _ in range(2))
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU allocator raises the plain kind
+            raise OutOfPages(frames * self.frame_bytes, where) from error
         return keys, values
 
 
@@ -219,6 +230,21 @@ def _open_pool(memory: Memory, shape: PageShape, length: int) -> Pool | None:
     if routed.tier == "auto" and shape.device.type == "cuda":
         host = limit * shape.frame_bytes > torch.cuda.mem_get_info(shape.device)[0] // 4
     return Pool(shape, limit, length, routed.frames, host=host)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device, as far as it can be told; of the machine on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return 0
+
+
+def largest_window(shape: PageShape, length: int, free: int) -> int:
+    """How many chunks of window `free` bytes hold beside the room to rewind; 0 when none."""
+    return max(0, free // (shape.frame_bytes * length) - REWIND_CHUNKS - 1)
 
 
 class PageStore:

@@ -27,7 +27,7 @@ from .bundle import Bundle
 from .contexts import Paged
 from .memory import REWIND_CHUNKS, Memory
 from .noise import noise
-from .pages import PageShape, PageStore
+from .pages import OutOfPages, PageShape, PageStore, free_bytes, largest_window
 from .sampling import sample
 from .shot_cache import ShotCache, gather_context
 
@@ -101,7 +101,7 @@ class ModelRollout:
             len(bundle.transformer.blocks), grid[0] * grid[1], first.heads, first.to_q.out_features // first.heads,
             bundle.dtype, self._device,
         )  # fmt: skip
-        self.store = PageStore(shape, memory, self._length)
+        self.store = _open_store(shape, memory, self._length, bundle)
         self._cache = ShotCache(bundle, memory.shots) if memory.shots else None
         self._shots: list[_Shot] = []
         self._decoder: Any = None
@@ -130,10 +130,11 @@ class ModelRollout:
             inherited = before.history(len(before.latents), self._memory.compressed.frames)
         self._shots.append(_Shot(shot, take, fresh, [(0, prompt, False)], [(0, cached)], inherited, self._decoder))
 
-    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
+    def reprompt(self, prompt: str, *, recache: bool | None = None) -> None:
         shot = self._rolling()
-        shot.prompts.append((len(shot.latents), prompt, recache))
-        if recache:
+        anew = self._memory.recache if recache is None else recache
+        shot.prompts.append((len(shot.latents), prompt, anew))
+        if anew:
             self._recache(len(self._shots) - 1, len(shot.latents), prompt)
 
     def pin(self, references: Sequence[Path]) -> None:
@@ -309,6 +310,21 @@ class ModelRollout:
         pixels = (video[0].float() * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
         frames: Frames = pixels.contiguous().cpu().numpy()
         return frames
+
+
+def _open_store(shape: PageShape, memory: Memory, length: int, bundle: Bundle) -> PageStore:
+    """The page store; when it does not fit, the error names what would."""
+    try:
+        return PageStore(shape, memory, length)
+    except OutOfPages as error:
+        free = free_bytes(shape.device)
+        window = largest_window(shape, length, int(0.8 * free))
+        fits = f"--memory 'window({window})' would" if window else "no window does: use smaller weights or frames"
+        pool = ", or routed(…,tier=host) with less pool=" if memory.routed else ""
+        raise FilmwrightError(
+            f"memory {memory} at {bundle.profile.width}x{bundle.profile.height} is too large: {error} "
+            f"({shape.frame_bytes / 1e6:.1f} MB a latent frame, {free / 1e9:.1f} GB free); {fits}{pool}"
+        ) from error
 
 
 def _numpy(latents: Tensor) -> Latents:

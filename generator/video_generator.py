@@ -11,7 +11,7 @@ import torch
 
 from ..storyboard.caption import Role, Staging, caption
 from ..storyboard.script import Entity
-from ..storyboard.stage import Frames, Measures, Profile
+from ..storyboard.stage import Frames, Latents, Measures, Profile
 from ..storyboard.staging import appearance_of, puppet_kind
 from .bundle import BUNDLED, Bundle, folder_digest, load_bundle
 from .measure import measure_frames
@@ -63,6 +63,20 @@ class VideoGenerator:
 
     def start(self, seed: int) -> ModelRollout:
         return ModelRollout(self._bundle, self._memory, seed)
+
+    def encode(self, frames: Frames) -> list[Latents]:
+        """See `Generator.encode`. The footage is encoded as a stream of its own."""
+        autoencoder, profile = self._bundle.autoencoder, self.profile
+        chunks = 0
+        while profile.video_frames((chunks + 1) * self._length, fresh=True) <= len(frames):
+            chunks += 1
+        if not chunks:
+            return []
+        used = frames[: profile.video_frames(chunks * self._length, fresh=True)]
+        video = torch.from_numpy(used).permute(0, 3, 1, 2)[None].to(self._bundle.device, self._bundle.dtype) / 255
+        with torch.no_grad():
+            latents = autoencoder.encode(video)[0].float().transpose(0, 1).cpu().numpy()
+        return [latents[:, c * self._length : (c + 1) * self._length] for c in range(chunks)]
 
     def draw(self, entity: Entity, seed: int) -> Frames:
         """The middle frame of a one-chunk rollout."""

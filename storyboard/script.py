@@ -68,6 +68,7 @@ class Shot(_Part):
 
     Attributes:
         prompt: overrides the prompt that is otherwise derived for the generator at hand.
+        opens_with: a picture or clip of the production that the shot begins with, and the model goes on from.
         transition_in: how the picture changes at this shot's cut point.
     """
 
@@ -85,6 +86,7 @@ class Shot(_Part):
     continuity: Continuity = "new"
     notes: str = ""
     prompt: str | None = Field(default=None, max_length=4000)
+    opens_with: str | None = Field(default=None, max_length=400)
 
     @model_validator(mode="after")
     def _changes_inside(self) -> Shot:

@@ -133,9 +133,9 @@ class Rollout(Protocol):
     ) -> None:
         """Begins the next shot; its first chunk is the cut."""
 
-    def reprompt(self, prompt: str, *, recache: bool = False) -> None:
+    def reprompt(self, prompt: str, *, recache: bool | None = None) -> None:
         """Changes the prompt from the next chunk on; the picture goes on. `recache` also writes the recent history anew
-        under the new prompt, which then takes hold faster."""
+        under the new prompt, which then takes hold faster; None leaves it to the memory."""
 
     def pin(self, references: Sequence[Path]) -> None:
         """Changes which reference images the shot sees, from the next chunk on."""
@@ -160,6 +160,9 @@ class Generator(Protocol):
 
     def start(self, seed: int) -> Rollout:
         """Begins a film."""
+
+    def encode(self, frames: Frames) -> list[Latents]:
+        """Footage [F, H, W, 3] as the chunks that `feed` takes; frames that fill no whole chunk are left out."""
 
     def draw(self, entity: Entity, seed: int) -> Frames:
         """A reference image [H, W, 3] of an entity."""

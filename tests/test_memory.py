@@ -260,27 +260,35 @@ def pages(first: int, count: int) -> torch.Tensor:
     return numbers.view(1, -1, 1, 1, 1).expand(2, -1, 1, 1, 4).contiguous()
 
 
+def replayed(log: list[set[int]], host: bool) -> Pool:
+    pool = Pool(SHAPE, limit=9, length=3, chosen=2, host=host)
+    for chunk, chosen in enumerate(log):
+        pool.add(chunk * 3, chunk, pages(chunk * 3, 3), -pages(chunk * 3, 3), chosen)
+    return pool
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-4, 3), min_size=1, max_size=60), st.booleans())
 def test_the_pool_equals_a_plain_model_of_itself(moves: list[int], host: bool) -> None:
     """Positive moves commit that many chunks, negative ones rewind; after each, the pool is what a fresh one would be."""
-    limit, length = 9, 3
-    pool = Pool(SHAPE, limit, length, 2, host=host)
+    length, highest = 3, 0
+    pool = replayed([], host)
     log: list[set[int]] = []
     for move in moves:
         if move < 0:
             kept = max(0, len(log) + move)
-            assert pool.rewind(kept * length, kept)
             del log[kept:]
+            if not pool.rewind(kept * length, kept):
+                assert kept < highest - REWIND_CHUNKS  # only then may it ask for a replay
+                pool, highest = replayed(log, host), kept
         for _ in range(move):
             chosen = set(list(pool.candidates(0, len(log) * length - length))[:2])
             pool.add(
                 len(log) * length, len(log), pages(len(log) * length, length), -pages(len(log) * length, length), chosen
             )
             log.append(chosen)
-        fresh = Pool(SHAPE, limit, length, 2, host=False)
-        for chunk, chosen in enumerate(log):
-            fresh.add(chunk * length, chunk, pages(chunk * length, length), -pages(chunk * length, length), chosen)
+            highest = max(highest, len(log))
+        fresh = replayed(log, host=False)
         assert list(pool.slot) == list(fresh.slot)
         assert pool.used == fresh.used
         kept_frames = list(pool.slot)
@@ -316,6 +324,7 @@ def test_pages_of_the_store_are_where_they_belong() -> None:
         ("routed(5)+window(3)+absolute", "routed has no absolute position"),
         ("compressed+window(2)", "window and compressed both hold the newest frames"),
         ("chunk(3)", "holds nothing"),
+        ("sink(3)+recache", "recache writes the window anew"),
         ("shots(3,noise=1000)", "noise=1000 is out of range"),
         ("routed(5,pol=3)", "takes frames, pool, tier; 'pol' does not fit"),
         ("routed(5,tier=disk)", "choose auto, device or host"),

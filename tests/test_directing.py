@@ -1,0 +1,175 @@
+"""What a person does with a generator's memory, from the command line: choose it, look into it, pin and feed pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filmwright.cli import app
+from filmwright.storyboard.footage import read_footage
+from filmwright.storyboard.production import Production
+from filmwright.storyboard.takes import circled, read_take_chunks
+from filmwright.storyboard.video import write_video
+from PIL import Image
+from typer.testing import CliRunner
+
+
+def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == code, result.output
+    return [json.loads(line) for line in result.stdout.strip().splitlines()]
+
+
+def film(bundle: Path, story: str, folder: Path, *options: str) -> list[dict[str, Any]]:
+    return run(
+        "film", story, "--seconds", "12", "--generator", str(bundle), "-o", str(folder), "--critic", "none", *options
+    )
+
+
+@pytest.mark.parametrize("memory", ["causalcine", "filmweaver", "adastate", "longlive", "full"])
+def test_a_film_is_made_with_every_preset_and_shows_what_it_remembered(
+    tiny_bundle: Path, story: str, tmp_path: Path, memory: str
+) -> None:
+    events = film(tiny_bundle, story, tmp_path / "film", "--memory", memory)
+    assert events[-1]["missing"] == []
+    chunks = [event for event in events if event["event"] == "chunk"]
+    assert all(0 < event["seconds"] <= event["since_last"] + 1e-3 for event in chunks)
+    found = run("memory", str(tmp_path / "film"))[-1]
+    assert len(found["chunks"]) == len(chunks)
+    with Image.open(found["picture"]) as picture:
+        assert picture.width > 200
+    recalled = sum(len(layer) for row in found["chunks"] for layer in row["recalled"])
+    assert bool(recalled) == (memory in ("causalcine", "full"))
+    windows = [len(row["window"]) for row in found["chunks"]]
+    assert max(windows) == {"causalcine": 9, "filmweaver": 0, "adastate": 3, "longlive": 6, "full": 9}[memory]
+
+
+def test_a_killed_film_with_a_hidden_state_goes_on_to_the_same_latents(
+    tiny_bundle: Path, story: str, tmp_path: Path
+) -> None:
+    film(tiny_bundle, story, tmp_path / "whole", "--memory", "full")
+    film(tiny_bundle, story, tmp_path / "again", "--memory", "full")
+    again = Production.open(tmp_path / "again")
+    shots = list(again.read_script().shots())
+    for shot in shots[2:]:  # as if the rest had not been shot yet
+        (again.folder / "takes" / shot.id / "circled").unlink()
+    run("shoot", str(again.folder), "--shots", f"3-{len(shots)}")
+    for shot in shots:
+        one, two = (Production.open(tmp_path / name) for name in ("whole", "again"))
+        first, second = circled(one, shot.id), circled(two, shot.id)
+        assert first is not None and second is not None
+        made, redone = read_take_chunks(one, first), read_take_chunks(two, second)
+        assert made is not None and redone is not None
+        if first.take == second.take:
+            assert all(np.array_equal(a.latents, b.latents) for a, b in zip(made, redone, strict=True))
+        assert made[0].state is not None
+
+
+def test_more_pins_than_the_memory_holds_are_refused_before_the_shot(
+    tiny_bundle: Path, story: str, tmp_path: Path
+) -> None:
+    options = []
+    for name, colour in (("fox", (200, 80, 0)), ("crow", (0, 0, 0))):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+        options += ["--reference", f"{name}={tmp_path / f'{name}.png'}"]
+    arguments = [
+        "film",
+        story,
+        "--seconds",
+        "12",
+        "--generator",
+        str(tiny_bundle),
+        "-o",
+        str(tmp_path / "film"),
+        "--memory",
+        "shots(1)+window(1)",
+    ]
+    result = CliRunner().invoke(app, [*arguments, *options])
+    assert result.exit_code == 2
+    assert "pins 2 references" in result.output
+    assert "use shots(2)" in result.output
+
+
+def test_a_shot_opens_with_a_picture_or_a_clip(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
+    folder = tmp_path / "film"
+    film(tiny_bundle, story, folder)
+    production = Production.open(folder)
+    script = production.read_script()
+    first, second = list(script.shots())[:2]
+    Image.new("RGB", (100, 40), (250, 10, 10)).save(folder / "still.png")
+    clip = np.zeros((24, 16, 32, 3), dtype=np.uint8)
+    clip[12:] = 255
+    write_video(folder / "clip.mp4", [clip], fps=16, width=32, height=16)
+    first.opens_with, second.opens_with = "still.png", "clip.mp4"
+    production.write_script(script)
+    assert {entry["shot"] for entry in run("status", str(folder))[-1]["shots"] if entry["state"] == "stale"} == {
+        first.id,
+        second.id,
+    }
+    before = {shot.id: circled(production, shot.id) for shot in (first, second)}
+    run("shoot", str(folder))
+    for shot in (first, second):
+        old, new = before[shot.id], circled(production, shot.id)
+        assert old is not None and new is not None and new.take == old.take + 1
+        was, now = read_take_chunks(production, old), read_take_chunks(production, new)
+        assert was is not None and now is not None
+        assert not np.array_equal(was[0].latents, now[0].latents)
+    from filmwright.storyboard.stage import open_generator
+
+    generator = open_generator(str(tiny_bundle))
+    still = read_footage(folder / "still.png", width=32, height=16, fps=16, frames=12)
+    now = read_take_chunks(production, circled(production, first.id))  # type: ignore[arg-type]
+    assert now is not None
+    assert np.array_equal(now[0].latents, generator.encode(still)[0])
+    first.opens_with = "gone.png"
+    production.write_script(script)
+    for command in ("check", "shoot"):
+        result = CliRunner().invoke(app, [command, str(folder)])
+        assert result.exit_code == 2
+        assert "gone.png" in result.output
+
+
+def test_footage_is_resampled_and_cropped(tmp_path: Path) -> None:
+    clip = np.stack([np.full((20, 40, 3), 10 * i, dtype=np.uint8) for i in range(16)])
+    write_video(tmp_path / "clip.mp4", [clip], fps=8, width=40, height=20)
+    frames = read_footage(tmp_path / "clip.mp4", width=32, height=16, fps=16, frames=20)
+    assert frames.shape == (20, 16, 32, 3)
+    means = frames.mean(axis=(1, 2, 3))
+    assert np.allclose(means[::2], 10.0 * np.arange(10), atol=4)
+    assert np.allclose(means[1:19:2], means[0:18:2], atol=4)  # 8 to 16 frames a second: each stands twice
+
+
+def test_too_large_a_memory_names_what_would_fit(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
+    from filmwright.generator import pages
+
+    arguments = [
+        "film",
+        story,
+        "--seconds",
+        "12",
+        "--generator",
+        str(tiny_bundle),
+        "-o",
+        str(tmp_path / "film"),
+        "--memory",
+        "routed(5,pool=16000GB)+window(3)",
+    ]
+    assert CliRunner().invoke(app, arguments).exit_code == 0  # a pool is a bound, not a wish: it grows as the film does
+    original = pages.PageShape.empty
+
+    def full(self: pages.PageShape, frames: int, *rest: Any, **named: Any) -> Any:
+        if frames > 30:
+            raise pages.OutOfPages(frames * self.frame_bytes, self.device)
+        return original(self, frames, *rest, **named)
+
+    pages.PageShape.empty = full  # type: ignore[method-assign]
+    try:
+        result = CliRunner().invoke(app, [*arguments[:-3], str(tmp_path / "other"), "--memory", "window(40)"])
+    finally:
+        pages.PageShape.empty = original  # type: ignore[method-assign]
+    assert result.exit_code == 1
+    assert "memory window(40) at 32x16 is too large" in result.output
+    assert "--memory 'window(" in result.output
