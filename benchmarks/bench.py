@@ -97,23 +97,23 @@ def animatic() -> None:
 
 def denoise_pass(name: str) -> None:
     """One denoise pass with a full window against its own GEMM and SDPA calls at the same shapes, timed alone."""
-    from filmwright.generator.transformer import Paged
+    from filmwright.generator.contexts import Paged
 
     generator = open_bundled(name, None)
     rollout = generator.start(0)
     rollout.begin_shot(PROMPT.format("forest"), shot="a", take=1)
     for _ in range(5):
         rollout.step()
-    model, store = generator._bundle.transformer, rollout._store
+    model, store = generator._bundle.transformer, rollout.store
     x = torch.randn(1, 16, rollout._length, *rollout._latent)
     text = generator._bundle.text(PROMPT.format("forest"))
-    context = Paged(store, rollout._memory.select(store.frames, rollout._length, torch.device("cpu")))
+    context = Paged(store, rollout._memory)
     with torch.no_grad():
         whole = timed(lambda: model(x, torch.tensor([500.0]), text, context))
         attn = model.blocks[0].attn1
         width, heads = attn.to_q.in_features, attn.heads
-        tokens = rollout._length * rollout._grid[0] * rollout._grid[1]
-        span = tokens + context.selection.frames.shape[1] * rollout._grid[0] * rollout._grid[1]
+        tokens = rollout._length * store.shape.tokens
+        span = tokens + len(context.plan.fixed) * store.shape.tokens
         inner = model.blocks[0].ffn.net[0].proj.out_features
         square, narrow, wide = torch.randn(width, width), torch.randn(width, inner), torch.randn(inner, width)
         rows, deep, said = torch.randn(tokens, width), torch.randn(tokens, inner), torch.randn(text.shape[1], width)

@@ -20,7 +20,7 @@ def choose(q_RNHD: Tensor, descriptors_RPE: Tensor, count: int) -> Tensor:
     One decision for all frames of the chunk: the mean query against every descriptor, summed over heads (equation 7).
     Equal scores go to the earlier candidate.
     """
-    query = q_RNHD.float().mean(dim=1).flatten(1)
-    scores = torch.einsum("re,rpe->rp", query, descriptors_RPE)
-    best = torch.argsort(scores, dim=1, descending=True, stable=True)[:, :count]
+    query_RE1 = q_RNHD.mean(dim=1, dtype=torch.float32).flatten(1)[..., None]
+    scores = torch.matmul(descriptors_RPE, query_RE1)[..., 0]
+    best = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :count]
     return best.sort(dim=1).values
