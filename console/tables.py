@@ -114,3 +114,18 @@ def evaluation_table(found: dict[str, Any]) -> str:
             f"{name:32} {rate['rate']:>7.1%}  {rate['low']:>6.1%} … {rate['high']:>6.1%}   {truth:>8.1%}  {rate['asked']:.0f}"
         )
     return "\n".join(lines)
+
+
+def references_table(found: dict[str, Any]) -> str:
+    """What `evaluate references` found."""
+    lines = [
+        f"{found['generator']}, memory {found['memory']}: {found['films']} held-out shots; hue by chance {found['chance_of_hue']:.1%}",
+        f"scored by {found['scored_by']}", "",
+        f"{'':8} {'pinned':>7}  {'95 % interval':>17}   {'not pinned':>10}   {'on truth':>8}",
+    ]  # fmt: skip
+    for name, rate in found["pinned"].items():
+        low, high = rate["low"], rate["high"]
+        lines.append(
+            f"{name:8} {rate['rate']:>7.1%}  {low:>7.1%} … {high:>6.1%}   {found['unpinned'][name]['rate']:>10.1%}   {found['truth'][name]['rate']:>8.1%}"
+        )
+    return "\n".join(lines)

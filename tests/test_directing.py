@@ -173,3 +173,27 @@ def test_too_large_a_memory_names_what_would_fit(tiny_bundle: Path, story: str, 
     assert result.exit_code == 1
     assert "memory window(40) at 32x16 is too large" in result.output
     assert "--memory 'window(" in result.output
+
+
+def test_a_policy_is_drawn_without_a_film(tmp_path: Path) -> None:
+    found = run("memory", "filmweaver", "-o", str(tmp_path / "policy.png"))[-1]
+    assert (found["span"], found["starts"]["chunk"]) == (28, 22)
+    with Image.open(tmp_path / "policy.png") as picture:
+        assert picture.width > 28 * 20
+    result = CliRunner().invoke(app, ["memory", "nonsense"])
+    assert result.exit_code == 2
+    assert "is unknown at 'nonsense'" in result.output
+
+
+def test_pinned_references_are_evaluated_against_none(tiny_bundle: Path) -> None:
+    from filmwright.evaluation.readers import FrameReader
+    from filmwright.evaluation.references import evaluate_references
+    from filmwright.storyboard.stage import open_generator
+
+    found = evaluate_references(
+        open_generator(str(tiny_bundle), "shots(1)+window(1)"), FrameReader(width=8).eval(), films=2, seed=0
+    )
+    assert found["pinned"]["hue"]["asked"] == found["truth"]["kind"]["asked"] == 2
+    result = CliRunner().invoke(app, ["evaluate", "references", "nano", "--memory", "window(3)"])
+    assert result.exit_code == 2
+    assert "pins no references" in result.output

@@ -14,29 +14,34 @@ from filmwright.templates.loader import template_names
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line, comments=True)[1:]
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("filmwright ")
-]
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/memory.md")}
 
 
-def test_the_commands_of_the_readme_run_in_their_order(
-    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+def commands(page: str) -> list[list[str]]:
+    return [
+        shlex.split(line, comments=True)[1:]
+        for block in re.findall(r"```console\n(.*?)```", PAGES[page], re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("filmwright ")
+    ]
+
+
+@pytest.mark.parametrize(("page", "least"), [("README.md", 10), ("docs/memory.md", 3)])
+def test_the_commands_of_a_page_run_in_their_order(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, page: str, least: int
 ) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.setenv("FILMWRIGHT_GENERATOR", str(tiny_bundle))
-    assert len(COMMANDS) >= 10
-    for command in COMMANDS:
+    assert len(commands(page)) >= least
+    for command in commands(page):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, f"filmwright {shlex.join(command)}\n{result.output}"
 
 
-def test_every_file_the_readme_shows_exists() -> None:
-    for target in re.findall(r"\]\(([^)#h][^)]*)\)", README):
-        assert (ROOT / target).is_file(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_a_page_shows_exists(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#h][^)]*)\)", PAGES[page]):
+        assert ((ROOT / page).parent / target).is_file(), target
 
 
 def test_lists_are_for_people_and_programs() -> None:

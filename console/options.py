@@ -1,0 +1,62 @@
+"""Options that commands share, and how their failures are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..storyboard.errors import FilmwrightError
+
+DirArg = Annotated[Path, typer.Argument(metavar="DIR", help="The production's folder.")]
+OutOpt = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the new production.")]
+SecondsOpt = Annotated[float | None, typer.Option("--seconds", help="Length of the film, within 10 %.")]
+SeedOpt = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same film.")]
+TemplateOpt = Annotated[str | None, typer.Option("--template", help="Script template.")]
+PlannerOpt = Annotated[str | None, typer.Option("--planner", help="Who plans: rules.")]
+GeneratorOpt = Annotated[
+    str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")
+]
+MemoryOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", help="What the model remembers: a preset, segments such as 'routed(5)+window(3)', or a YAML file."
+    ),
+]
+CriticOpt = Annotated[str | None, typer.Option("--critic", help="Who reviews: measured or none.")]
+ReviewOpt = Annotated[
+    str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")
+]
+ReferenceOpt = Annotated[
+    list[str] | None, typer.Option("--reference", metavar="NAME=FILE", help="An image of an entity; repeatable.")
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="One event a line on stdout.")]
+VerboseOpt = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+QuietOpt = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]
+DebugOpt = Annotated[bool, typer.Option("--debug", help="Tracebacks instead of one-line errors.")]
+
+
+@contextmanager
+def reported(debug: bool) -> Iterator[None]:
+    """Expected failures become one line and an exit code."""
+    try:
+        yield
+    except FilmwrightError as error:
+        if debug:
+            raise
+        print(f"filmwright: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("\nfilmwright: stopped; nothing finished is lost, the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        if debug:
+            raise
+        print(
+            f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr
+        )
+        raise typer.Exit(1) from None

@@ -1,0 +1,165 @@
+"""Commands around weights: list, fetch, convert and check them, train and measure models of ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..storyboard.errors import InputError
+from .options import DebugOpt, JsonOpt, MemoryOpt, reported
+
+models_app = typer.Typer(no_args_is_help=True, help="Generators: list, fetch, convert and check weights.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators.")
+
+
+@models_app.command("list")
+def models_list(
+    published: Annotated[bool, typer.Option("--published", help="Weights of others that 'models pull' fetches.")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Lists the generators and what each can do."""
+    with reported(debug):
+        from .display import open_display
+        from .tables import models_found, published_found
+
+        display = open_display(as_json=json, quiet=True, verbose=False)
+        for entry in published_found() if published else models_found():
+            display.result(f"{entry['name']:14} {entry['says']}", **entry)
+
+
+@models_app.command("pull")
+def models_pull(
+    wanted: Annotated[str, typer.Argument(metavar="NAME", help="A name of 'filmwright models list --published'.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to fetch into (default: weights/NAME).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask after size and licence were shown.")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Fetches published weights: size and licence first, then, when you say so, the files."""
+    with reported(debug):
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):  # the one command that goes to the network
+            os.environ.pop(name, None)
+        from ..generator.library import look_up, pull
+        from .display import open_display
+        from .review import confirm
+
+        offer = look_up(wanted)
+        told = f"{offer.repository}: {offer.size / 1e9:.2f} GB in {len(offer.files)} files, licence {offer.licence}"
+        print(told, file=sys.stderr)
+        if not yes and not confirm("fetch it?"):
+            raise InputError("nothing was fetched: say --yes to go on without a question")
+        folder = pull(offer, out or Path("weights") / wanted)
+        open_display(as_json=json, quiet=True, verbose=False).result(
+            str(folder), folder=str(folder), bytes=offer.size, licence=offer.licence, revision=offer.revision
+        )
+
+
+@models_app.command("convert")
+def models_convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .pt or .safetensors file, or a folder of shards.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    layout: Annotated[str | None, typer.Option("--layout", help="wan, self-forcing, causal-forcing, longlive, shotstream, krea or taehv (default: by the file's name).")] = None,
+    lora: Annotated[Path | None, typer.Option("--lora", help="A low-rank adapter to merge (LongLive).")] = None,
+    base: Annotated[Path | None, typer.Option("--base", help="A Wan diffusers folder that has text encoder, tokenizer and autoencoder.")] = None,
+    section: Annotated[str | None, typer.Option("--section", help="Which entry of a .pt (default: generator_ema, generator or model).")] = None,
+    head_width: Annotated[int, typer.Option("--head-width", min=2, help="Width of an attention head.")] = 128,
+    fp32: Annotated[bool, typer.Option("--fp32", help="Keep fp32 (default: bf16).")] = False,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Writes a checkpoint of any known layout as a folder of weights."""
+    with reported(debug):
+        from ..generator.library import convert
+        from .display import open_display
+
+        folder = convert(
+            source, target, layout=layout, lora=lora, base=base, section=section, head_width=head_width, bf16=not fp32
+        )
+        open_display(as_json=json, quiet=True, verbose=False).result(str(folder), folder=str(folder))
+
+
+@models_app.command("check")
+def models_check(
+    folder: Annotated[str, typer.Argument(metavar="DIR|NAME", help="A folder of weights, or a bundled model.")],
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Opens weights, looks at every part, and rolls one small chunk."""
+    with reported(debug):
+        from ..generator.bundle import BUNDLED
+        from ..generator.library import check as check_weights
+        from ..generator.video_generator import default_device
+        from .display import open_display
+        from .tables import weights_table
+
+        bundled = BUNDLED / folder
+        found = check_weights(bundled if bundled.is_dir() else Path(folder), default_device())
+        open_display(as_json=json, quiet=True, verbose=False).result(weights_table(found), **found)
+
+
+def train(
+    size: Annotated[str, typer.Argument(help="mini or nano.")],
+    minutes: Annotated[float, typer.Option("--minutes", help="Time to train, shared out over the stages.")] = 60.0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run (default: runs/SIZE).")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage: autoencoder, base, student or eyes.")] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Do not start from the bundled weights.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the noise.")] = 0,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Trains a model of ours in the small world; goes on where an earlier run stopped."""
+    with reported(debug):
+        from ..training.recipe import train as run_training
+        from .tables import training_line
+
+        folder = run_training(
+            size, minutes=minutes, device=device, out=out, stage=stage, seed=seed, scratch=scratch, report=lambda p: print(training_line(p, json), file=sys.stdout if json else sys.stderr, flush=True)
+        )  # fmt: skip
+        print(folder)
+
+
+@evaluate_app.command("films")
+def evaluate_films(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
+    memory: MemoryOpt = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads what a generator makes of held-out films: set, time, kind, hue, cuts."""
+    with reported(debug):
+        from ..evaluation.films import evaluate
+        from ..evaluation.readers import load_reader
+        from ..generator.bundle import reader_folder
+        from ..storyboard.stage import open_generator
+        from .display import open_display
+        from .tables import evaluation_table
+
+        reader = load_reader(reader_folder(generator))
+        found = evaluate(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rfilm {n}/{films}", end="", file=sys.stderr, flush=True))  # fmt: skip
+        print(file=sys.stderr)
+        open_display(as_json=json, quiet=True, verbose=False).result(evaluation_table(found), **found)
+
+
+@evaluate_app.command("references")
+def evaluate_pins(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
+    memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
+    with reported(debug):
+        from ..evaluation.readers import load_reader
+        from ..evaluation.references import evaluate_references
+        from ..generator.bundle import reader_folder
+        from ..storyboard.stage import open_generator
+        from .display import open_display
+        from .tables import references_table
+
+        reader = load_reader(reader_folder(generator))
+        found = evaluate_references(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rshot {n}/{films}", end="", file=sys.stderr, flush=True))  # fmt: skip
+        print(file=sys.stderr)
+        open_display(as_json=json, quiet=True, verbose=False).result(references_table(found), **found)
