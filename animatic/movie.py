@@ -17,7 +17,7 @@ from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.titles import title_card, write_on
 from ..storyboard.video import ShotEncoder, save_png
 from .stage import Scene, layout_seed
-from .theatre import PROFILE, to_frames
+from .theatre import PROFILE, draw_frames
 
 TITLE_SECONDS = 1.5
 DRAWN_EVERY = 2
@@ -57,7 +57,7 @@ def make_animatic(
             for start in range(0, timing.frames, timeline.fps):
                 count = min(timeline.fps, timing.frames - start)
                 times = torch.arange(start, start + count, DRAWN_EVERY) / timeline.fps
-                drawn = to_frames(scene.draw(times))
+                drawn = draw_frames(scene, times)
                 first = timing.cut_frame + start
                 finished = [
                     write_on(frame, slate_of(shot, timing), _said(spoken, (first + index * DRAWN_EVERY) / timeline.fps))
@@ -81,7 +81,7 @@ def draw_panels(script: Script, folder: Path, *, seed: int) -> dict[str, Path]:
     pictures = {}
     for shot, timing in zip(script.shots(), timeline.shots, strict=True):
         scene = shot_scene(script, shot, seed, PROFILE.width // 2, PROFILE.height // 2)
-        frame = to_frames(scene.draw(torch.tensor([timing.seconds / 2])))[0]
+        frame = draw_frames(scene, torch.tensor([timing.seconds / 2]))[0]
         pictures[shot.id] = folder / f"{shot.id}.png"
         save_png(pictures[shot.id], frame)
     return pictures

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .shapes import Colour, box, capsule, circle, coverage, ellipse, paint, triangle
+from .shapes import Axis, Colour, Shape, box, capsule, circle, coverage, ellipse, paint, triangle
 
 GROUND = -0.62
 
@@ -31,15 +31,25 @@ class Canvas:
 
     def __init__(self, x: Tensor, y: Tensor, pixel: float, light: Colour, opaque: bool) -> None:
         self.x, self.y, self.pixel = x, y, pixel
+        self._rows, self._columns = Axis(y[:, 0], y[:, 0]), Axis(x[0], x[0])
         self.light = torch.tensor(light)[:, None, None]
         self.rgb = torch.zeros(3, *x.shape)
         self.alpha = torch.ones_like(x) if opaque else torch.zeros_like(x)
 
-    def shape(self, distance: Tensor, colour: Colour, opacity: float = 1.0, lit: bool = True) -> None:
+    def shape(self, shape: Shape | Tensor, colour: Colour, opacity: float = 1.0, lit: bool = True) -> None:
+        """Paints a shape, or what lies where a distance [H, W] is negative."""
+        rows, columns = slice(None), slice(None)
+        if isinstance(shape, Shape):
+            left, right, bottom, top = shape.box
+            rim = 2 * self.pixel
+            rows, columns = self._rows.inside(bottom - rim, top + rim), self._columns.inside(left - rim, right + rim)
+            distance = shape.distance(self.x[rows, columns], self.y[rows, columns])
+        else:
+            distance = shape
         alpha = coverage(distance, self.pixel) * opacity
         tone = torch.tensor(colour)[:, None, None]
-        paint(self.rgb, alpha, tone * self.light if lit else tone)
-        self.alpha = torch.maximum(self.alpha, alpha)
+        paint(self.rgb[:, rows, columns], alpha, tone * self.light if lit else tone)
+        torch.maximum(self.alpha[rows, columns], alpha, out=self.alpha[rows, columns])
 
     def wash(self, top: Colour, bottom: Colour, y_top: float, y_bottom: float, lit: bool = False) -> None:
         """A vertical gradient over everything."""
@@ -56,23 +66,22 @@ Painter = Callable[[Canvas, Canvas, str, random.Random], None]
 def _sky(far: Canvas, time: str, rng: random.Random, clouds: bool = True) -> None:
     top, horizon = SKY[time]
     far.wash(top, horizon, 1.0, -0.3)
-    x, y = far.x, far.y
     place = rng.uniform(-1.3, 1.3)
     if time == "day":
-        far.shape(circle(x, y, place, 0.70, 0.16), (1.0, 0.95, 0.60), lit=False)
+        far.shape(circle(place, 0.70, 0.16), (1.0, 0.95, 0.60), lit=False)
     elif time == "evening":
-        far.shape(circle(x, y, place, 0.02, 0.24), (1.0, 0.84, 0.42), lit=False)
+        far.shape(circle(place, 0.02, 0.24), (1.0, 0.84, 0.42), lit=False)
     else:
-        far.shape(circle(x, y, place, 0.66, 0.15), (0.94, 0.94, 0.84), lit=False)
-        far.shape(circle(x, y, place + 0.08, 0.70, 0.13), (0.06, 0.07, 0.20), lit=False)
+        far.shape(circle(place, 0.66, 0.15), (0.94, 0.94, 0.84), lit=False)
+        far.shape(circle(place + 0.08, 0.70, 0.13), (0.06, 0.07, 0.20), lit=False)
         for _ in range(14):
-            far.shape(circle(x, y, rng.uniform(-2.4, 2.4), rng.uniform(0.1, 0.98), 0.014), (0.9, 0.9, 0.8), lit=False)
+            far.shape(circle(rng.uniform(-2.4, 2.4), rng.uniform(0.1, 0.98), 0.014), (0.9, 0.9, 0.8), lit=False)
     if clouds and time != "night":
         tone = (1.0, 1.0, 1.0) if time == "day" else (1.0, 0.74, 0.62)
         for _ in range(2):
             cx, cy = rng.uniform(-2.0, 2.0), rng.uniform(0.45, 0.85)
             for dx, r in ((-0.16, 0.09), (0.0, 0.13), (0.17, 0.10)):
-                far.shape(ellipse(x, y, cx + dx, cy, r * 1.5, r), tone, 0.9, lit=False)
+                far.shape(ellipse(cx + dx, cy, r * 1.5, r), tone, 0.9, lit=False)
 
 
 def _spread(rng: random.Random, count: int, jitter: float, reach: float = 2.6) -> list[float]:
@@ -84,15 +93,15 @@ def _forest(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
     _sky(far, time, rng, clouds=False)
     far.shape(far.y - 0.02 - 0.06 * torch.sin(far.x * 2.3 + rng.uniform(0, 6)), (0.26, 0.46, 0.34))
     for cx in _spread(rng, 9, 0.3):
-        far.shape(triangle(far.x, far.y, cx, -0.25, 0.24, rng.uniform(0.7, 1.0)), (0.16, 0.40, 0.26))
+        far.shape(triangle(cx, -0.25, 0.24, rng.uniform(0.7, 1.0)), (0.16, 0.40, 0.26))
     near.shape(near.y - GROUND - 0.22, (0.24, 0.40, 0.16))
     near.shape(near.y - GROUND - 0.06, (0.30, 0.48, 0.18))
     for cx in _spread(rng, 5, 0.3):
         base = GROUND + 0.16
-        near.shape(box(near.x, near.y, cx, base + 0.15, 0.055, 0.2), (0.36, 0.22, 0.12))
+        near.shape(box(cx, base + 0.15, 0.055, 0.2), (0.36, 0.22, 0.12))
         for k in range(3):
             near.shape(
-                triangle(near.x, near.y, cx, base + 0.22 + 0.28 * k, 0.36 - 0.08 * k, 0.46),
+                triangle(cx, base + 0.22 + 0.28 * k, 0.36 - 0.08 * k, 0.46),
                 (0.07, 0.30 + 0.05 * k, 0.14),
             )
 
@@ -105,8 +114,8 @@ def _meadow(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
     for _ in range(16):
         cx, cy = rng.uniform(-2.5, 2.5), rng.uniform(-0.95, -0.42)
         tone = rng.choice([(1.0, 1.0, 0.95), (1.0, 0.86, 0.25), (0.95, 0.45, 0.55)])
-        near.shape(capsule(near.x, near.y, cx, cy - 0.07, cx, cy, 0.010), (0.2, 0.5, 0.15))
-        near.shape(circle(near.x, near.y, cx, cy, 0.038), tone)
+        near.shape(capsule(cx, cy - 0.07, cx, cy, 0.010), (0.2, 0.5, 0.15))
+        near.shape(circle(cx, cy, 0.038), tone)
 
 
 def _seashore(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
@@ -117,12 +126,12 @@ def _seashore(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
         wave = far.y - level - 0.018 * torch.sin(far.x * 9 + rng.uniform(0, 6))
         far.shape(torch.maximum(wave, level - 0.022 - far.y), (0.70, 0.88, 0.94), 0.7)
     sail = rng.uniform(-1.5, 1.5)
-    far.shape(triangle(far.x, far.y, sail, 0.05, 0.13, 0.34), (0.98, 0.96, 0.90))
-    far.shape(box(far.x, far.y, sail, 0.02, 0.17, 0.035), (0.45, 0.22, 0.14))
+    far.shape(triangle(sail, 0.05, 0.13, 0.34), (0.98, 0.96, 0.90))
+    far.shape(box(sail, 0.02, 0.17, 0.035), (0.45, 0.22, 0.14))
     near.shape(near.y + 0.40 - 0.05 * torch.sin(near.x * 1.9 + rng.uniform(0, 6)), (0.96, 0.86, 0.60))
     near.shape(near.y - GROUND + 0.04, (0.90, 0.78, 0.50))
     for cx in _spread(rng, 6, 0.4):
-        near.shape(ellipse(near.x, near.y, cx, rng.uniform(-0.9, -0.72), 0.09, 0.05), (0.72, 0.60, 0.48))
+        near.shape(ellipse(cx, rng.uniform(-0.9, -0.72), 0.09, 0.05), (0.72, 0.60, 0.48))
 
 
 def _village(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
@@ -134,10 +143,10 @@ def _village(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
     for cx in _spread(rng, 5, 0.15):
         base, half, tall = GROUND + 0.18, rng.uniform(0.30, 0.38), rng.uniform(0.24, 0.34)
         wall = rng.choice([(0.96, 0.90, 0.78), (0.92, 0.80, 0.66), (0.86, 0.86, 0.88)])
-        near.shape(box(near.x, near.y, cx, base + tall, half, tall), wall)
-        near.shape(triangle(near.x, near.y, cx, base + 2 * tall, half + 0.1, 0.38), (0.70, 0.24, 0.16))
-        near.shape(box(near.x, near.y, cx - 0.12, base + 0.16, 0.07, 0.16), (0.42, 0.24, 0.12))
-        near.shape(box(near.x, near.y, cx + 0.14, base + tall * 1.15, 0.07, 0.08), window, lit=time == "day")
+        near.shape(box(cx, base + tall, half, tall), wall)
+        near.shape(triangle(cx, base + 2 * tall, half + 0.1, 0.38), (0.70, 0.24, 0.16))
+        near.shape(box(cx - 0.12, base + 0.16, 0.07, 0.16), (0.42, 0.24, 0.12))
+        near.shape(box(cx + 0.14, base + tall * 1.15, 0.07, 0.08), window, lit=time == "day")
 
 
 def _castle(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
@@ -145,43 +154,43 @@ def _castle(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
     far.wash((0.42, 0.42, 0.50), (0.54, 0.53, 0.58), 1.0, -0.6, lit=True)
     for row in range(7):
         y0 = 1.0 - 0.24 * row
-        far.shape(box(far.x, far.y, 0.0, y0, 9.0, 0.010), (0.34, 0.34, 0.42))
+        far.shape(box(0.0, y0, 9.0, 0.010), (0.34, 0.34, 0.42))
         for cx in _spread(rng, 8, 0.0):
             shift = 0.16 if row % 2 else -0.16
-            far.shape(box(far.x, far.y, cx + shift, y0 - 0.12, 0.010, 0.12), (0.34, 0.34, 0.42))
+            far.shape(box(cx + shift, y0 - 0.12, 0.010, 0.12), (0.34, 0.34, 0.42))
     mid = tuple((a + b) / 2 for a, b in zip(top, horizon, strict=True))
     for cx in _spread(rng, 4, 0.1):
-        arch = torch.minimum(box(far.x, far.y, cx, 0.28, 0.17, 0.26), circle(far.x, far.y, cx, 0.54, 0.17))
-        far.shape(arch - 0.05, (0.30, 0.30, 0.36))
+        arch = box(cx, 0.28, 0.17, 0.26).joined(circle(cx, 0.54, 0.17))
+        far.shape(arch.grown(0.05), (0.30, 0.30, 0.36))
         far.shape(arch, (mid[0], mid[1], mid[2]), lit=False)
     near.shape(near.y - GROUND - 0.10, (0.50, 0.44, 0.48))
     near.shape(torch.maximum(near.y - GROUND + 0.04, -1.2 - near.y), (0.62, 0.12, 0.20))
     near.shape(near.y + 0.92, (0.50, 0.44, 0.48))
     for cx in _spread(rng, 4, 0.1):
-        near.shape(box(near.x, near.y, cx, 0.2, 0.10, 0.72), (0.66, 0.64, 0.70))
-        near.shape(box(near.x, near.y, cx, GROUND + 0.16, 0.15, 0.06), (0.56, 0.54, 0.60))
+        near.shape(box(cx, 0.2, 0.10, 0.72), (0.66, 0.64, 0.70))
+        near.shape(box(cx, GROUND + 0.16, 0.15, 0.06), (0.56, 0.54, 0.60))
 
 
 def _kitchen(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
     top, horizon = SKY[time]
     far.wash((0.98, 0.84, 0.56), (0.94, 0.76, 0.48), 1.0, -0.6, lit=True)
     window = rng.uniform(-0.9, 0.9)
-    far.shape(box(far.x, far.y, window, 0.42, 0.36, 0.30), (0.98, 0.96, 0.92))
-    far.shape(box(far.x, far.y, window, 0.42, 0.31, 0.25), horizon if time != "night" else top, lit=False)
-    far.shape(box(far.x, far.y, window, 0.42, 0.02, 0.27), (0.98, 0.96, 0.92))
+    far.shape(box(window, 0.42, 0.36, 0.30), (0.98, 0.96, 0.92))
+    far.shape(box(window, 0.42, 0.31, 0.25), horizon if time != "night" else top, lit=False)
+    far.shape(box(window, 0.42, 0.02, 0.27), (0.98, 0.96, 0.92))
     near.shape(near.y - GROUND - 0.10, (0.62, 0.36, 0.22))
     for k in range(6):
-        near.shape(box(near.x, near.y, -2.5 + k, -0.85, 0.012, 0.33), (0.48, 0.27, 0.16))
+        near.shape(box(-2.5 + k, -0.85, 0.012, 0.33), (0.48, 0.27, 0.16))
     side = rng.choice([-1, 1])
     shelf = window - side * 1.05
-    near.shape(box(near.x, near.y, shelf, 0.42, 0.42, 0.03), (0.50, 0.28, 0.16))
+    near.shape(box(shelf, 0.42, 0.42, 0.03), (0.50, 0.28, 0.16))
     for k, tone in enumerate([(0.86, 0.30, 0.22), (0.96, 0.92, 0.86), (0.30, 0.52, 0.60)]):
-        near.shape(box(near.x, near.y, shelf - 0.26 + 0.26 * k, 0.54, 0.08, 0.09), tone)
+        near.shape(box(shelf - 0.26 + 0.26 * k, 0.54, 0.08, 0.09), tone)
     table = rng.uniform(-0.4, 0.4)
-    near.shape(box(near.x, near.y, table, -0.22, 0.62, 0.05), (0.72, 0.44, 0.26))
+    near.shape(box(table, -0.22, 0.62, 0.05), (0.72, 0.44, 0.26))
     for dx in (-0.5, 0.5):
-        near.shape(box(near.x, near.y, table + dx, -0.40, 0.05, 0.18), (0.62, 0.36, 0.20))
-    near.shape(ellipse(near.x, near.y, table + 0.2, -0.12, 0.14, 0.07), (0.92, 0.92, 0.94))
+        near.shape(box(table + dx, -0.40, 0.05, 0.18), (0.62, 0.36, 0.20))
+    near.shape(ellipse(table + 0.2, -0.12, 0.14, 0.07), (0.92, 0.92, 0.94))
 
 
 PAINTERS: dict[str, Painter] = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +91,7 @@ class Scene:
             staging.set, staging.time, layout_seed, grid_x, grid_y, self._pixel
         )
         self._light = torch.tensor(PUPPET_LIGHT[staging.time])[:, None, None]
+        self._still: Tensor | None = None
 
     def _camera_x(self, seconds: Tensor) -> Tensor:
         if self.staging.movement == "still":
@@ -111,10 +112,11 @@ class Scene:
     def backdrop(self, camera_x: Tensor) -> Tensor:
         """The empty set [F, 3, H, W]; the far layer moves half as fast."""
         if not camera_x.any():
-            still = torch.lerp(
-                self._slide(self._far, 0.0), self._slide(self._near, 0.0), self._slide(self._near_alpha, 0.0)
-            )
-            return still.repeat(len(camera_x), 1, 1, 1)
+            if self._still is None:
+                self._still = torch.lerp(
+                    self._slide(self._far, 0.0), self._slide(self._near, 0.0), self._slide(self._near_alpha, 0.0)
+                )
+            return self._still.repeat(len(camera_x), 1, 1, 1)
         frames = []
         for x in camera_x.tolist():
             offset = x / self._pixel
@@ -123,9 +125,14 @@ class Scene:
         return torch.stack(frames)
 
     def draw(self, seconds: Tensor) -> Drawing:
-        """Draws the frames at `seconds` [F] since the shot began, few at a time where they are large."""
-        parts = [self._draw(part) for part in seconds.split(max(1, CACHE_PIXELS // (self.width * self.height)))]
+        """Draws the frames at `seconds` [F] since the shot began."""
+        parts = list(self.parts(seconds))
         return Drawing(torch.cat([p.frames for p in parts]), torch.cat([p.puppets for p in parts]))
+
+    def parts(self, seconds: Tensor) -> Iterator[Drawing]:
+        """The same, few frames at a time where they are large."""
+        for part in seconds.split(max(1, CACHE_PIXELS // (self.width * self.height))):
+            yield self._draw(part)
 
     def _draw(self, seconds: Tensor) -> Drawing:
         camera_x = self._camera_x(seconds)
@@ -150,11 +157,8 @@ class Scene:
             return
         u = (left[:, None] + torch.arange(columns) + 0.5 - centre[:, None]) * pixel
         v = (feet - (top + torch.arange(first, last) + 0.5)) * pixel
-        local_x = u[:, None, :].expand(-1, last - first, -1)
-        if role.facing == "left":
-            local_x = -local_x
-        local_y = v[None, :, None].expand(len(seconds), -1, columns)
-        rgb, alpha = draw_puppet(role.kind, look, motion(role.action, seconds), local_x, local_y, pixel)
+        across = -u[:, None, :] if role.facing == "left" else u[:, None, :]
+        rgb, alpha = draw_puppet(role.kind, look, motion(role.action, seconds), across, v[None, :, None], pixel)
         rgb = rgb * self._light
         row = slice(top + first, top + last)
         for frame, at in enumerate(left.long().tolist()):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..storyboard.caption import Appearance, Role, Staging, caption, parse_caption
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.script import Continuity, Entity
 from ..storyboard.stage import Chunk, Frames, Latents, Measures, Profile
 from ..storyboard.staging import appearance_of, puppet_kind
-from .stage import Drawing, Scene, layout_seed
+from .stage import Scene, layout_seed
 
 PROFILE = Profile(
     name="theatre", fps=16, width=832, height=480, enlarge=1, chunk_latents=3, frames_per_latent=4, fresh_frames=4,
@@ -26,10 +27,14 @@ PROFILE = Profile(
 )  # fmt: skip
 
 
-def to_frames(drawing: Drawing) -> Frames:
-    """[F, H, W, 3] uint8."""
-    pixels = drawing.frames.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
-    frames: Frames = pixels.contiguous().numpy()
+def draw_frames(scene: Scene, seconds: Tensor) -> Frames:
+    """The frames of a scene at `seconds` [F] as [F, H, W, 3] uint8."""
+    frames: Frames = np.empty((len(seconds), scene.height, scene.width, 3), dtype=np.uint8)
+    done = 0
+    for part in scene.parts(seconds):
+        pixels = part.frames.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+        frames[done : done + len(pixels)] = pixels.numpy()
+        done += len(pixels)
     return frames
 
 
@@ -78,7 +83,7 @@ class TheatreRollout:
             )
         per = self._profile.frames_per_latent
         frames = torch.arange(int(latents[0, 0, 0, 0]) * per, (int(latents[0, -1, 0, 0]) + 1) * per)
-        drawn = to_frames(self._scene.draw((frames if decode else frames[:0]) / self._profile.fps))
+        drawn = draw_frames(self._scene, (frames if decode else frames[:0]) / self._profile.fps)
         chunk = Chunk(self._chunks, self._draws.get(self._chunks, 0), latents, drawn)
         self._chunks += 1
         return chunk

@@ -3,12 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from filmwright.animatic import shapes
 from filmwright.animatic.stage import Scene
 from filmwright.animatic.theatre import sized
 from filmwright.evaluation.readers import find_cuts
 from filmwright.storyboard import vocabulary as v
 from filmwright.storyboard.caption import Appearance, Role, Staging, caption
 from filmwright.storyboard.errors import FilmwrightError, InputError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FOX = Role("fox", "walks", "right", Appearance("red", "plain", "hat"))
 
@@ -87,3 +90,27 @@ def test_cuts_are_found_where_they_are() -> None:
     a, b = (draw(Staging("wide", name, "day"), (128, 64)) for name in ("forest", "kitchen"))
     assert find_cuts(torch.cat([a, b, a])) == [6, 12]
     assert find_cuts(torch.cat([a, a])) == []
+
+
+@given(
+    st.sampled_from(["circle", "ellipse", "box", "capsule", "triangle", "joined", "above"]),
+    st.lists(st.floats(0.05, 0.6), min_size=4, max_size=4),
+    st.floats(0.0, 0.03),
+)
+@settings(max_examples=150, deadline=None)
+def test_nothing_of_a_shape_lies_outside_its_box(kind: str, n: list[float], outline: float) -> None:
+    a, b, c, d = n
+    built = {
+        "circle": lambda: shapes.circle(a, -b, c), "ellipse": lambda: shapes.ellipse(a, b, c, d), "box": lambda: shapes.box(-a, b, c, d),
+        "capsule": lambda: shapes.capsule(a, b, -c, d, 0.1), "triangle": lambda: shapes.triangle(a, -b, c, d),
+        "joined": lambda: shapes.circle(a, b, c).joined(shapes.box(-a, -b, c, d)).grown(0.05),
+        "above": lambda: shapes.ellipse(a, b, c, d).above(b),
+    }[kind]()  # fmt: skip
+    pixel = 0.01
+    axis = torch.arange(-2, 2, pixel)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    drawn = shapes.coverage(built.distance(x, y) - outline, pixel) > 0
+    left, right, bottom, top = built.box
+    margin = outline + 2 * pixel
+    outside = (x < left - margin) | (x > right + margin) | (y < bottom - margin) | (y > top + margin)
+    assert not (drawn & outside).any()
