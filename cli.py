@@ -268,6 +268,24 @@ def shoot(
 
 
 @app.command()
+def circle(
+    folder: DirArg,
+    shot: Annotated[str, typer.Argument(metavar="SHOT", help="The shot's id, such as 2A.")],
+    take: Annotated[int, typer.Argument(metavar="TAKE", min=1, help="The take's number.")],
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Chooses another take of a shot for the cut, and for the history of the shots after it."""
+    with reported(debug):
+        from .agents import session
+        from .console.display import open_display
+
+        production, _ = _open(folder, {})
+        session.circle_take(production, shot, take)
+        said = f"shot {shot}: take {take} is circled; 'filmwright cut {folder}' joins the film"
+        open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), shot=shot, take=take)
+
+
+@app.command()
 def cut(
     folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False
 ) -> None:

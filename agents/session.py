@@ -14,7 +14,7 @@ from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.stage import open_generator
-from ..storyboard.takes import circled
+from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
@@ -188,6 +188,25 @@ def status(production: Production, settings: Settings) -> dict[str, Any]:
         "seconds": round(timeline.seconds, 3), "frames": timeline.frames, "shots": shots,
         "film": str(production.film_path) if production.film_path.exists() else None,
     }  # fmt: skip
+
+
+def circle_take(production: Production, shot_id: str, take: int) -> None:
+    """Chooses a take for the cut.
+
+    Raises:
+        InputError: there is no such shot or take; lists those there are.
+    """
+    script = production.read_script()
+    known = [shot.id for shot in script.shots()]
+    if shot_id not in known:
+        raise InputError(f"shot {shot_id!r} is unknown: this film has {', '.join(known)}")
+    there = [number for number in takes_of(production, shot_id) if read_take(production, shot_id, number) is not None]
+    if take not in there:
+        has = f"it has {', '.join(map(str, there))}" if there else "it has none yet"
+        raise InputError(f"shot {shot_id} has no whole take {take}: {has}")
+    with production.lock():
+        circle(production, shot_id, take)
+        production.log("circle", shot=shot_id, take=take)
 
 
 def check(path: Path) -> dict[str, Any]:

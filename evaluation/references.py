@@ -21,19 +21,11 @@ from ..storyboard.caption import Role, Staging, caption, without_appearance
 from ..storyboard.errors import InputError
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import ACTIONS, FACINGS, HUES, KINDS, SETS, TIMES
-from ..training.world import SPLITS, random_appearance
+from ..training.world import SPLITS, draw_reference, random_appearance
 from .films import Tally
 from .readers import FrameReader, read
 
 CHUNKS = 2
-
-
-def draw_reference(role: Role, path: Path, seed: int) -> None:
-    """A close picture of a puppet standing still, 256x128 pixels, in a set of its own."""
-    rng = random.Random(f"reference/{seed}")
-    staging = Staging("close", rng.choice(SETS), "day", "still", (Role(role.kind, "stands", "right", role.appearance),))
-    frame = Scene(staging, width=256, height=128, layout_seed=rng.randrange(1 << 30)).draw(torch.zeros(1)).frames[0]
-    Image.fromarray(frame.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(path)
 
 
 def evaluate_references(
@@ -58,7 +50,9 @@ def evaluate_references(
             role = Role(rng.choice(KINDS), rng.choice(ACTIONS), rng.choice(FACINGS), random_appearance(rng))
             staging = Staging("medium", rng.choice(SETS), rng.choice(TIMES), "still", (role,))
             picture = Path(folder) / f"{index}.png"
-            draw_reference(role, picture, number)
+            assert role.appearance is not None
+            drawn = draw_reference(role.kind, role.appearance, seed=number, width=256, height=128)
+            Image.fromarray(drawn.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(picture)
             prompt = caption(without_appearance(staging, (False,)))
             made = {}
             for way, pins in (("pinned", [picture]), ("unpinned", [])):
@@ -71,9 +65,7 @@ def evaluate_references(
             for way, frames in made.items():
                 reading = read(reader, frames[2::4])
                 tallies[way]["kind"].add(int(reading.shows(role.kind, 1)), 1)
-                tallies[way]["hue"].add(
-                    int(role.appearance is not None and reading.hue_of(role.kind) == role.appearance.hue), 1
-                )
+                tallies[way]["hue"].add(int(reading.hue_of(role.kind) == role.appearance.hue), 1)
             on_film(index + 1)
     return {
         "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "chance_of_hue": 1 / len(HUES),

@@ -39,7 +39,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Keyframes:
-    """Clean latents that stand in the span as context: [C, frames, h, w].
+    """Clean latents that stand in the span as context: [R, C, frames, h, w].
 
     Attributes:
         factor: 1, 4 or 32: how much smaller their tokens are than the model's own.
@@ -149,9 +149,18 @@ class Packed:
     frames, so they attend together and no mask is needed. Routing chooses for every row by its own queries.
     """
 
-    def __init__(self, memory: Memory, films: int, chunks: int, length: int, noisy_copies: int = 1) -> None:
-        """Rows are film-major in each half."""
-        self.memory, self.films, self.chunks, self.length, self.copies = memory, films, chunks, length, 1 + noisy_copies
+    def __init__(
+        self,
+        memory: Memory,
+        films: int,
+        chunks: int,
+        length: int,
+        noisy_copies: int = 1,
+        context: list[Past] | None = None,
+    ) -> None:
+        """Rows are film-major in each half. `context` is that of the clean rows, by layer."""
+        self.memory, self.films, self.chunks, self.length = memory, films, chunks, length
+        self.copies, self.context = 1 + noisy_copies, context
         self.plans = [memory.plan(chunk * length, length) for chunk in range(chunks)]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -165,6 +174,9 @@ class Packed:
         for chunk, plan in enumerate(self.plans):
             own = [x[:, :, chunk].flatten(0, 1) for x in (q_, k_, v_)]
             past = []
+            if self.context is not None:
+                known = (x.unflatten(0, (films, chunks))[:, chunk] for x in self.context[layer])
+                past.append(tuple(x.repeat(self.copies, 1, 1, 1) for x in known))
             if plan.fixed:
                 seen = torch.tensor(plan.fixed, device=device)
                 table = frame_table(plan.positions, *grid, width, device)

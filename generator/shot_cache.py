@@ -118,7 +118,7 @@ def compressed_history(segment: Compressed, history_CFhw: Tensor, base: int) -> 
             if factor == 32 and len(frames) % 2:  # two frames share a token
                 frames.insert(0, first)
             positions = tuple(base - (history_CFhw.shape[1] - f) for f in frames)
-            found.append(Keyframes(history_CFhw[:, frames], factor, positions, segment.noise))
+            found.append(Keyframes(history_CFhw[None, :, frames], factor, positions, segment.noise))
         newest = first
     return found
 
@@ -131,7 +131,7 @@ def gather_context(
     context = []
     if memory.shots and cached:
         positions = tuple(range(at["shots"], at["shots"] + len(cached)))
-        context.append(Keyframes(torch.stack(list(cached), dim=1), 1, positions, memory.shots.noise))
+        context.append(Keyframes(torch.stack(list(cached), dim=1)[None], 1, positions, memory.shots.noise))
     if memory.compressed and history_CFhw is not None and history_CFhw.shape[1]:
         context += compressed_history(memory.compressed, history_CFhw, at["chunk"])
     return [_noised(k, seed_of(*seed, "context", i)) if k.timestep else k for i, k in enumerate(context)]

@@ -216,8 +216,8 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         self.register_to_config(history_patches=True)  # type: ignore[no-untyped-call]
 
     def _patch(self, keyframes: Keyframes) -> Tensor:
-        """Embedded [1, d, frames, rows, columns]; frames that do not fill a patch are padded by their edge."""
-        x = keyframes.latents[None].to(self.patch_embedding.weight)
+        """Embedded [R, d, frames, rows, columns]; frames that do not fill a patch are padded by their edge."""
+        x = keyframes.latents.to(self.patch_embedding.weight)
         if keyframes.factor == 1:
             return cast(Tensor, self.patch_embedding(x))
         conv: Any = self.history_embedding[str(keyframes.factor)]
@@ -228,14 +228,14 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         """Runs context frames through the model once, at their noise labels and under the prompt.
 
         Returns:
-            By layer, rotated keys and values [1, M, H, D] for the passes of a chunk.
+            By layer, rotated keys and values [R, M, H, D] for the passes of the rows' chunks.
         """
         tokens, coordinates, times = [], [], []
         for keyframes in context:
             x = self._patch(keyframes)
             coordinates.append(keyframes.coordinates(*x.shape[2:]))
             tokens.append(x.flatten(2).transpose(1, 2))
-            times.append(torch.full((1, tokens[-1].shape[1]), float(keyframes.timestep), device=x.device))
+            times.append(torch.full(tokens[-1].shape[:2], float(keyframes.timestep), device=x.device))
         heads: Any = self.blocks[0].get_submodule("attn1")
         width = heads.to_q.out_features // heads.heads
         seen = Remembering(coordinates, width, tokens[0].device)

@@ -197,3 +197,25 @@ def test_pinned_references_are_evaluated_against_none(tiny_bundle: Path) -> None
     result = CliRunner().invoke(app, ["evaluate", "references", "nano", "--memory", "window(3)"])
     assert result.exit_code == 2
     assert "pins no references" in result.output
+
+
+def test_another_take_is_circled_and_becomes_history(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
+    folder = tmp_path / "film"
+    film(tiny_bundle, story, folder)
+    production = Production.open(folder)
+    first, second = list(production.read_script().shots())[:2]
+    run("shoot", str(folder), "--shots", "1", "--again")
+    run("shoot", str(folder), "--shots", "2", "--again")
+    after_second_take = read_take_chunks(production, circled(production, second.id))  # type: ignore[arg-type]
+    run("circle", str(folder), first.id, "1")
+    record = circled(production, first.id)
+    assert record is not None and record.take == 1
+    run("shoot", str(folder), "--shots", "2", "--again")
+    after_first_take = read_take_chunks(production, circled(production, second.id))  # type: ignore[arg-type]
+    assert after_first_take is not None and after_second_take is not None
+    assert not np.array_equal(after_first_take[0].latents, after_second_take[0].latents)
+    run("cut", str(folder))
+    for arguments, said in ((("9Z", "1"), "this film has"), ((first.id, "7"), "it has 1, 2")):
+        result = CliRunner().invoke(app, ["circle", str(folder), *arguments])
+        assert result.exit_code == 2
+        assert said in result.output

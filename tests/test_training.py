@@ -136,3 +136,24 @@ def test_the_recipe_ends_in_a_bundle_that_makes_a_film(
     result = CliRunner().invoke(app, ["film", story, "--generator", str(folder), "-o", "film", "--seconds", "4"])
     assert result.exit_code == 0, result.output
     assert count_frames(Path("film/film.mp4")) in (60, 72)
+
+
+def test_pinned_captions_leave_looks_to_pictures_that_are_there() -> None:
+    from filmwright.generator.text import build_tokenizer
+    from filmwright.training.latents import PINS, encode_film
+
+    torch.manual_seed(0)
+    autoencoder, tokenizer = TinyVideoAutoencoder().eval(), build_tokenizer()
+    size = SIZES["nano"]
+    left = 0
+    for seed in range(8):
+        film = random_film(seed)
+        made = encode_film(film, size, autoencoder, tokenizer)
+        assert made.pins.shape == (4, 16, PINS, *size.latent)
+        assert len(made.pinned_tokens) == len(film.prompts())
+        left += int((made.pinned_mask.sum() < made.mask.sum()).item())
+        with torch.no_grad():
+            for staging, pins in zip(film.stagings(), made.pins, strict=True):
+                assert len({tuple(pin.flatten().tolist()) for pin in pins.unbind(1)}) == PINS
+                assert len(staging.roles) <= PINS
+    assert left >= 4

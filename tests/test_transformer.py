@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from filmwright.generator.contexts import Packed, Paged
+from filmwright.generator.contexts import Keyframes, Packed, Paged
 from filmwright.generator.memory import Memory, parse_memory
 from filmwright.generator.pages import PageShape, PageStore
 from filmwright.generator.transformer import CausalWanTransformer3DModel
@@ -109,3 +109,26 @@ def test_a_coarse_patch_starts_as_the_embedding_of_the_shrunk_picture() -> None:
         for name, pool in (("4", (1, 2, 2)), ("32", (2, 4, 4))):
             shrunk = model.patch_embedding(torch.nn.functional.avg_pool3d(x, pool))
             assert torch.allclose(model.history_embedding[name](x), shrunk, atol=1e-5)
+
+
+def test_pinned_pictures_are_seen_alike_in_training_and_in_a_rollout() -> None:
+    model, memory, length, chunks, films = random_model(), parse_memory("shots(2)+window(2)"), 3, 3, 2
+    torch.manual_seed(4)
+    rows = films * chunks
+    clean, noisy = (torch.randn(rows, 16, length, 4, 8) for _ in range(2))
+    text, pins = torch.randn(rows, 5, 24), torch.randn(rows, 16, 2, 4, 8)
+    times = torch.cat([torch.zeros(rows), torch.full((rows,), 500.0)])
+    with torch.no_grad():
+        context = model.remember([Keyframes(pins, 1, (0, 1), 120)], text)
+        packed = model(
+            torch.cat([clean, noisy]), times, torch.cat([text, text]), Packed(memory, films, chunks, length, 1, context)
+        )[rows:]
+        for film in range(films):
+            store = PageStore(SHAPE, memory, length)
+            for chunk in range(chunks):
+                row = slice(film * chunks + chunk, film * chunks + chunk + 1)
+                known = model.remember([Keyframes(pins[row], 1, (0, 1), 120)], text[row])
+                rolled = model(noisy[row], torch.tensor([500.0]), text[row], Paged(store, memory, known))
+                model(clean[row], torch.zeros(1), text[row], Paged(store, memory, known, commit=True))
+                store.advance()
+                assert (rolled - packed[row]).abs().max() <= 1e-5

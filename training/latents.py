@@ -12,18 +12,70 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.text import TEXT_TOKENS, tokenize
+from ..storyboard.caption import Appearance, caption, without_appearance
+from ..storyboard.vocabulary import KINDS
 from .sizes import CHUNK_LATENTS, FILM_CHUNKS, Size
-from .world import SPLITS, Film, random_film, render_film
+from .world import SPLITS, Film, draw_reference, random_appearance, random_film, render_film
+
+PINS = 3
+LEAVE_TO_PICTURE = 0.7
+"""How often the pinned caption of a puppet leaves its looks to its picture."""
 
 
 @dataclass(frozen=True)
 class LatentFilm:
-    """Clean chunks [C, 16, L, h, w], puppet coverage [C, 1, L, h, w], caption tokens and mask [C, S]."""
+    """A film, chunk by chunk.
+
+    Attributes:
+        latents, puppets: clean chunks [C, 16, L, h, w] and puppet coverage [C, 1, L, h, w].
+        tokens, mask: captions [C, S].
+        pins: reference pictures [C, 16, PINS, h, w]: of the shot's cast, and of puppets that are not in it.
+        pinned_tokens, pinned_mask: captions that leave looks to the pictures [C, S].
+    """
 
     latents: Tensor
     puppets: Tensor
     tokens: Tensor
     mask: Tensor
+    pins: Tensor
+    pinned_tokens: Tensor
+    pinned_mask: Tensor
+
+
+def _pictures(film: Film, size: Size, autoencoder: TinyVideoAutoencoder) -> tuple[list[tuple[str, Appearance]], Tensor]:
+    """Puppets, the film's own first, and the latents of a picture of each [P, 16, h, w]."""
+    rng = random.Random(f"pictures/{film.seed}")
+    puppets = film.cast()
+    while len(puppets) < max(PINS, len(film.cast()) + 1):
+        puppets.append((rng.choice(KINDS), random_appearance(rng)))
+    device = next(autoencoder.parameters()).device
+    drawn = [
+        draw_reference(kind, look, seed=rng.randrange(1 << 30), width=size.width, height=size.height)
+        for kind, look in puppets
+    ]
+    stills = torch.stack(drawn)[:, None].expand(-1, autoencoder.fresh_frames, -1, -1, -1)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        return puppets, autoencoder.encode(stills.to(device))[:, 0].float()
+
+
+def _pin(film: Film, size: Size, autoencoder: TinyVideoAutoencoder) -> tuple[Tensor, list[str]]:
+    """For every chunk its pins [C, 16, PINS, h, w], and a caption that leaves the looks of the pinned to the pictures."""
+    rng = random.Random(f"pins/{film.seed}")
+    puppets, latents = _pictures(film, size, autoencoder)
+    pins, captions = [], []
+    for shot in film.shots:
+        roles = shot.staging.roles
+        wanted = [puppets.index((role.kind, role.appearance)) for role in roles if role.appearance]
+        others = [index for index in range(len(puppets)) if index not in wanted]
+        rng.shuffle(others)
+        chosen = (list(dict.fromkeys(wanted)) + others)[:PINS]  # irrelevant ones too: the text says who is meant
+        rng.shuffle(chosen)
+        kinds = [role.kind for role in roles]
+        keep = tuple(kinds.count(kind) > 1 or rng.random() > LEAVE_TO_PICTURE for kind in kinds)
+        told = without_appearance(shot.staging, keep)
+        pins += [latents[chosen].transpose(0, 1)] * shot.chunks
+        captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]
+    return torch.stack(pins), captions
 
 
 def to_chunks(latents_FCHW: Tensor) -> Tensor:
@@ -41,8 +93,9 @@ def encode_film(film: Film, size: Size, autoencoder: TinyVideoAutoencoder, token
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
         latents = autoencoder.encode(render.frames[None].to(device), starts[None].to(device))[0].float()
     covered = F.avg_pool3d(render.puppets[None], (4, 8, 8))[0][:, None]
-    tokens, mask = tokenize(tokenizer, film.prompts(), TEXT_TOKENS)
-    return LatentFilm(to_chunks(latents), to_chunks(covered).to(device), tokens, mask)
+    pins, captions = _pin(film, size, autoencoder)
+    said, left = (tokenize(tokenizer, prompts, TEXT_TOKENS) for prompts in (film.prompts(), captions))
+    return LatentFilm(to_chunks(latents), to_chunks(covered).to(device), *said, pins, *left)
 
 
 class FilmPool:

@@ -31,7 +31,7 @@ class Size:
         return {
             "num_attention_heads": self.heads, "attention_head_dim": self.head_width, "num_layers": self.layers,
             "ffn_dim": self.ffn, "text_dim": 128, "freq_dim": 60, "in_channels": 16, "out_channels": 16,
-            "trained_span": MEMORY.span(CHUNK_LATENTS), "cut_stream": "restart",
+            "trained_span": PINNED_MEMORY.span(CHUNK_LATENTS), "trained_segments": ("window", "shots"), "cut_stream": "restart",
         }  # fmt: skip
 
 
@@ -39,6 +39,8 @@ CHUNK_LATENTS = 3
 CHUNK_FRAMES = 12
 FILM_CHUNKS = 4
 MEMORY = parse_memory("window(3)")
+PINNED_MEMORY = parse_memory("shots(3)+window(3)")
+"""The policies the base is trained with, drawn anew for every step."""
 SHIFT = 3.0
 
 SIZES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.contexts import Packed
+from ..generator.contexts import Keyframes, Packed
 from ..generator.text import build_text_encoder, build_tokenizer, embed
 from ..generator.transformer import CausalWanTransformer3DModel
 from .latents import FilmPool, LatentFilm
-from .sizes import CHUNK_LATENTS, FILM_CHUNKS, MEMORY, SHIFT, Size
+from .sizes import CHUNK_LATENTS, FILM_CHUNKS, MEMORY, PINNED_MEMORY, SHIFT, Size
 
 PROMPT_DROPOUT = 0.1
 PUPPET_WEIGHT = 3.0
@@ -26,6 +27,9 @@ NOISY_COPIES = 2
 FINAL_SHIFT = 1.2
 """The base's noise levels move from SHIFT towards this over its budget."""
 CONSISTENCY_GRID = 48
+PINNED_SHARE = 0.4
+"""Steps of the base in which pictures are pinned."""
+PIN_NOISE = 300
 
 
 def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
@@ -63,14 +67,34 @@ class _FilmStage:
         text = embed(nets["text_encoder"], films.tokens.to(self.device), films.mask.to(self.device))
         return text if dropped_R is None else text.masked_fill(dropped_R[:, None, None], 0.0)
 
-    def flow(self, nets: nn.ModuleDict, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor) -> Tensor:
-        """The predicted flow of the noisy rows, each seeing clean history; `noisy` may hold several copies of the films."""
-        copies = len(noisy) // len(clean)
-        packed = Packed(MEMORY, len(clean) // FILM_CHUNKS, FILM_CHUNKS, CHUNK_LATENTS, copies)
+    def flow(
+        self,
+        nets: nn.ModuleDict,
+        clean: Tensor,
+        noisy: Tensor,
+        sigma_R: Tensor,
+        text: Tensor,
+        pins: Keyframes | None = None,
+    ) -> Tensor:
+        """The predicted flow of the noisy rows, each seeing clean history and, where there are any, pinned pictures;
+        `noisy` may hold several copies of the films."""
+        films, copies = len(clean) // FILM_CHUNKS, len(noisy) // len(clean)
+        memory = PINNED_MEMORY if pins is not None else MEMORY
         times = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R * 1000])
+        transformer: Any = nets["transformer"]
         with torch.autocast(self.device.type, torch.bfloat16), _attention_kernel(self.device):
-            out: Tensor = nets["transformer"](torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), packed)
+            context = transformer.remember([pins], text) if pins is not None else None
+            packed = Packed(memory, films, FILM_CHUNKS, CHUNK_LATENTS, copies, context)
+            out: Tensor = transformer(torch.cat([clean, noisy]), times, text.repeat(1 + copies, 1, 1), packed)
         return out[len(clean) :].float()
+
+    def pins(self, films: LatentFilm) -> Keyframes:
+        """The pinned pictures, noised so that they are looked at and not copied (FilmWeaver's training strategy)."""
+        timestep = int(torch.randint(0, PIN_NOISE, ()))
+        clean = films.pins.to(self.device)
+        noisy = torch.lerp(clean, torch.randn_like(clean), timestep / 1000)
+        first = PINNED_MEMORY.starts(CHUNK_LATENTS)["shots"]
+        return Keyframes(noisy, 1, tuple(range(first, first + clean.shape[2])), timestep)
 
     def weight(self, films: LatentFilm) -> Tensor:
         weight = 1.0 + PUPPET_WEIGHT * films.puppets.to(self.device)
@@ -109,8 +133,12 @@ class BaseStage(_FilmStage):
         sigma = shift * u / (1 + (shift - 1) * u)
         noise = torch.randn_like(target)
         dropped = torch.rand(len(clean), device=self.device) < PROMPT_DROPOUT
+        pins = None
+        if float(torch.rand(())) < PINNED_SHARE:
+            films = replace(films, tokens=films.pinned_tokens, mask=films.pinned_mask)
+            pins = self.pins(films)
         text = self.text(self.nets, films, dropped)
-        flow = self.flow(self.nets, clean, add_noise(target, noise, sigma), sigma, text)
+        flow = self.flow(self.nets, clean, add_noise(target, noise, sigma), sigma, text, pins)
         error = (flow - (noise - target)).square()
         weight = self.weight(films).repeat(NOISY_COPIES, 1, 1, 1, 1)
         return {"loss": (weight * error).mean(), "plain": error.mean()}

@@ -52,6 +52,11 @@ class Film:
         """The true staging of every chunk."""
         return [shot.staging for shot in self.shots for _ in range(shot.chunks)]
 
+    def cast(self) -> list[tuple[str, Appearance]]:
+        """The puppets that are seen, kind and looks, in the order of their entrance."""
+        seen = [(r.kind, r.appearance) for shot in self.shots for r in shot.staging.roles if r.appearance]
+        return list(dict.fromkeys(seen))
+
 
 def random_appearance(rng: random.Random) -> Appearance:
     return Appearance(rng.choice(HUES), rng.choice(PATTERNS), rng.choice(ACCESSORIES))
@@ -86,6 +91,18 @@ def random_film(seed: int, chunks: int = 4) -> Film:
         shots.append(FilmShot(staging, without_appearance(staging, keep), length))
         seen.update(cast)
     return Film(seed, tuple(shots))
+
+
+def draw_reference(kind: str, look: Appearance, *, seed: int, width: int, height: int) -> Tensor:
+    """A picture of one puppet [3, H, W], near, in a set of its own."""
+    rng = random.Random(f"reference/{seed}")
+    role = Role(kind, "stands", rng.choice(FACINGS), look)
+    staging = Staging(
+        rng.choice(("close", "medium")), rng.choice(SETS), rng.choice(("day", "evening")), "still", (role,)
+    )
+    scene = Scene(staging, width=width, height=height, layout_seed=rng.randrange(1 << 30))
+    picture: Tensor = scene.draw(torch.zeros(1)).frames[0]
+    return picture
 
 
 @dataclass(frozen=True)
