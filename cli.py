@@ -74,6 +74,11 @@ def _options(**given: Any) -> dict[str, Any]:
 
     if given.get("review") is not None:
         given["review"] = parse_review(given["review"])
+    memory_file = given.get("memory")
+    if memory_file and memory_file.strip().endswith((".yaml", ".yml")):
+        from .generator.memory import parse_memory
+
+        given["memory"] = str(parse_memory(memory_file))  # the production keeps the policy, not a path that may move
     return given
 
 

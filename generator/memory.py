@@ -214,15 +214,23 @@ _LIMITS = {"pool": 1 << 44, "noise": 999}
 
 
 def _written(segment: Any) -> str:
+    """A segment as it is parsed: its first number, then what differs from the default."""
     name = type(segment).__name__.lower()
-    given = [
-        str(getattr(segment, f.name))
-        if index == 0 or (name == "compressed" and f.name != "noise")
-        else f"{f.name}={getattr(segment, f.name)}"
-        for index, f in enumerate(fields(segment))
-        if index == 0 or getattr(segment, f.name) != f.default or (name == "compressed" and f.name != "noise")
-    ]
+    given = []
+    for index, field in enumerate(fields(segment)):
+        value = getattr(segment, field.name)
+        positional = index == 0 or (name == "compressed" and field.name != "noise")
+        if positional:
+            given.append(str(value))
+        elif value != field.default:
+            given.append(f"{field.name}={_size(value) if field.name == 'pool' else value}")
     return f"{name}({','.join(given)})"
+
+
+def _size(count: int) -> str:
+    """Bytes in the largest unit that divides them."""
+    unit = next(unit for unit in ("GB", "MB", "KB", "") if count % _UNITS[unit] == 0)
+    return f"{count // _UNITS[unit]}{unit}"
 
 
 def _known() -> str:

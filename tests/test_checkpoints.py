@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from filmwright.generator.autoencoder import MemoryBlock
 from filmwright.generator.bundle import load_bundle
 from filmwright.generator.checkpoints import load_transformer, read_tensors, to_diffusers
 from filmwright.generator.library import convert, guess_layout
+from filmwright.generator.memory import PRESETS, parse_memory
+from filmwright.generator.rollout import ModelRollout
+from filmwright.generator.sampling import Sampling
 from filmwright.generator.wan_autoencoder import Taehv, WanAutoencoder
 from filmwright.storyboard.errors import InputError
 from safetensors.torch import save_file
@@ -298,3 +302,22 @@ def test_taehv_loads_and_streams(tmp_path: Path) -> None:
     assert torch.equal(torch.cat([first, second], dim=1), whole)
     names = set(Taehv().state_dict())
     assert {"encoder.2.conv.weight", "encoder.17.bias", "decoder.7.conv.weight", "decoder.22.weight"} <= names
+
+
+def test_every_preset_rolls_fifty_chunks_over_five_cuts_on_a_tiny_wan(tmp_path: Path) -> None:
+    folder = tiny_wan_folder(tmp_path / "wan")
+    bundle = load_bundle(folder, CPU)
+    bundle.profile.width, bundle.profile.height = 32, 32
+    bundle.transformer.add_history_patches()
+    few = replace(bundle, sampling=Sampling(timesteps=(1000, 500)))
+    for preset in PRESETS:
+        rollout = ModelRollout(few, parse_memory(preset), 0)
+        for shot in range(6):
+            rollout.begin_shot(
+                f"shot {shot}", shot=f"s{shot}", take=1, continuity=("new", "continuous", "extend")[shot % 3]
+            )  # type: ignore[arg-type]
+            for _ in range(9):
+                chunk = rollout.step()
+        length = parse_memory(preset).chunk or 3
+        assert chunk.start == 53 * length
+        assert len(chunk.frames) == 4 * length

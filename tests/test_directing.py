@@ -219,3 +219,11 @@ def test_another_take_is_circled_and_becomes_history(tiny_bundle: Path, story: s
         result = CliRunner().invoke(app, ["circle", str(folder), *arguments])
         assert result.exit_code == 2
         assert said in result.output
+
+
+def test_a_production_keeps_the_policy_of_a_memory_file(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("window: 1\nrouted: {frames: 2, pool: 1MB}\n", encoding="utf-8")
+    film(tiny_bundle, story, tmp_path / "film", "--memory", str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").unlink()
+    assert Production.open(tmp_path / "film").read_settings().memory == "routed(2,pool=1MB)+window(1)"
+    assert run("status", str(tmp_path / "film"))
