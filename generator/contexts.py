@@ -79,7 +79,7 @@ class Remembering:
 class Paged:
     """The chunk of a rollout: pages of the store, what routing recalls of the pool, and context.
 
-    One object serves all passes of a chunk; `commit` is set for the last one, which writes the chunk's own pages.
+    Rows are the chunk under several prompts (guidance); each routes by its own queries. One object serves all passes of a chunk; `commit` is set for the last one, which writes the chunk's own pages.
 
     Attributes:
         recalled: by layer, the frames that the latest pass recalled.
@@ -114,10 +114,13 @@ class Paged:
                 self._fixed[layer] = past
         if self._routed_positions:
             past = [*past, self._route(layer, q, grid)]
-        return attend(q, k, v, frame_table(self.own, *grid, width, device), past)
+        rows = len(q)
+        wide = [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in past]
+        return attend(q, k, v, frame_table(self.own, *grid, width, device), wide)
 
     def _stand(self, page: tuple[Tensor, Tensor], positions: tuple[int, ...], grid: tuple[int, int]) -> Past:
-        keys, values = (x.flatten(0, 1)[None] for x in page)
+        """Pages of one row, or of several one after another, at their positions: [R, M, H, D]."""
+        keys, values = (x.unflatten(0, (-1, len(positions))).flatten(1, 2) for x in page)
         return rotate(keys, frame_table(positions, *grid, keys.shape[-1], keys.device)), values
 
     def _gather(self, layer: int, grid: tuple[int, int], width: int, device: torch.device) -> list[Past]:
@@ -136,10 +139,10 @@ class Paged:
         n = grid[0] * grid[1]
         descriptors = pool.descriptors[layer].index_select(0, self._slots)
         content = q[:, self.store.state_frames * n :]  # the state is no content to recall by
-        best = choose(content, descriptors[None], len(self._routed_positions))[0]
+        best = choose(content, descriptors[None], len(self._routed_positions))
         if self.commit:
-            self.recalled[layer] = [self._candidates[i] for i in best.tolist()]
-        return self._stand(pool.read(layer, self._slots[best]), self._routed_positions, grid)
+            self.recalled[layer] = [self._candidates[i] for i in best[0].tolist()]
+        return self._stand(pool.read(layer, self._slots[best.flatten()]), self._routed_positions, grid)
 
 
 class Packed:

@@ -21,6 +21,8 @@ from .memory import POOL_BYTES, POOL_FRAMES, REWIND_CHUNKS, Memory
 from .routing import describe
 
 Page = tuple[Tensor, Tensor]
+GUIDED_ROWS = 2
+"""Rows that route at once: with the prompt and without."""
 
 
 class OutOfPages(MemoryError):
@@ -229,7 +231,7 @@ def _open_pool(memory: Memory, shape: PageShape, length: int) -> Pool | None:
     host = routed.tier == "host"
     if routed.tier == "auto" and shape.device.type == "cuda":
         host = limit * shape.frame_bytes > torch.cuda.mem_get_info(shape.device)[0] // 4
-    return Pool(shape, limit, length, routed.frames, host=host)
+    return Pool(shape, limit, length, GUIDED_ROWS * routed.frames, host=host)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -152,15 +152,14 @@ class ModelRollout:
         frames = self.store.state_frames + self._length
         began = time.perf_counter()
         text = self._text(shot, chunk)
-        nothing = torch.zeros_like(text)
         context = self._context(shot, chunk, text)
         paged = Paged(self.store, self._memory, context)
+        both = torch.cat([text, torch.zeros_like(text)])
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            told = self._pass(x, sigma * 1000, text, paged)
             if sampling.guidance == 1.0:
-                return told
-            untold = self._pass(x, sigma * 1000, nothing, paged)
+                return self._pass(x, sigma * 1000, text, paged)
+            told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
             return untold + sampling.guidance * (told - untold)
 
         def draw_noise(step: int) -> Tensor:
@@ -229,7 +228,7 @@ class ModelRollout:
             return self._bundle.transformer.remember(context, text) if context else None
 
     def _pass(self, x: Tensor, timestep: float, text: Tensor, paged: Paged) -> Tensor:
-        at = torch.tensor([timestep], device=self._device)
+        at = torch.full((len(x),), timestep, device=self._device)
         flow: Tensor = self._bundle.transformer(x.to(self._bundle.dtype), at, text, paged)
         return flow.float()
 
