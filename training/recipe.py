@@ -133,7 +133,7 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     source = folder / ("student" if student else "base")
     start = BUNDLED / size.name
     if not (source / "transformer").is_dir():
-        source, student = start, True
+        source = start
     vae = _find(folder, "vae", start, needed_by="the bundle")
     parts: list[tuple[str, Any, Path]] = [
         ("vae", TinyVideoAutoencoder, vae),
@@ -151,11 +151,12 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     if (fresh / "clip").is_dir():
         stage = EyesStage(size, load_autoencoder(fresh / "vae", device), device)
         floor = measure_prompt_floor(load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, device), stage)
-    sampling = (
-        {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
-        if student
-        else {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 1.5}
-    )
+    if source == start:
+        sampling = json.loads((start / "profile.json").read_text(encoding="utf-8"))["sampling"]
+    elif student:
+        sampling = {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
+    else:
+        sampling = {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 1.5}
     profile = {
         "name": size.name, "licence": "Apache-2.0", "fps": FPS, "width": size.width, "height": size.height, "enlarge": 4,
         "chunk_latents": CHUNK_LATENTS, "memory": str(MEMORY), "prompt_floor": floor, "sampling": sampling,
