@@ -154,7 +154,7 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def encode(self, video_BTCHW: Tensor, starts_BF: Tensor | None = None) -> Tensor:
         """Video in 0 … 1 to normalised latents; `starts_BF` marks the latent frames that begin a shot."""
-        raw, _ = run_layers(self.encoder, video_BTCHW, None, starts_BF)
+        raw, _ = run_layers(self.encoder, video_BTCHW.to(self.dtype), None, starts_BF)
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 

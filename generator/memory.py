@@ -24,8 +24,6 @@ PRESETS = {
     "self-forcing": "window(6)",
     "full": "state(1)+shots(3)+routed(5)+window(3)",
 }
-REWIND_CHUNKS = 8
-"""Chunks kept beyond what the policy asks for, so that a rewind in the current shot needs no replay."""
 POOL_FRAMES, POOL_BYTES = 512, 16 << 30
 """The pool of routed memory unless `pool=` says otherwise: the smaller of the two."""
 FLAGS = ("absolute", "recache")
@@ -183,14 +181,12 @@ class Memory:
         """Positions used with chunks of `length` latent frames."""
         return self.starts(length)["chunk"] + length
 
-    def near_frames(self, length: int) -> int:
-        """Frames whose pages are kept near: the window and room to rewind."""
-        window = self.window.chunks if self.window else 0
-        return (window + REWIND_CHUNKS + 1) * length
+    def window_frames(self, length: int) -> int:
+        return self.window.chunks * length if self.window else 0
 
     def oldest(self, start: int, length: int) -> int:
         """The first frame in the window of the chunk that starts at frame `start`."""
-        return max(0, start - (self.window.chunks * length if self.window else 0))
+        return max(0, start - self.window_frames(length))
 
     def plan(self, start: int, length: int) -> Plan:
         """What the chunk that starts at frame number `start` sees; see `Plan`."""

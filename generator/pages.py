@@ -17,10 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .memory import POOL_BYTES, POOL_FRAMES, REWIND_CHUNKS, Memory
+from ..storyboard.errors import InputError
+from .memory import POOL_BYTES, POOL_FRAMES, Memory
 from .routing import describe
 
 Page = tuple[Tensor, Tensor]
+REWIND_CHUNKS, REWIND_BYTES = 8, 2 << 30
+"""Chunks kept beyond what the policy asks for, so that a rewind in the current shot needs no replay: as many as fit."""
 GUIDED_ROWS = 2
 """Rows that route at once: with the prompt and without."""
 
@@ -47,6 +50,10 @@ class PageShape:
     def frame_bytes(self) -> int:
         """Keys and values of one latent frame in all layers."""
         return 2 * self.layers * self.tokens * self.heads * self.head_width * self.dtype.itemsize
+
+    def rewind_chunks(self, length: int) -> int:
+        """Chunks that can be rewound without a replay: fewer where pages are large."""
+        return max(1, min(REWIND_CHUNKS, REWIND_BYTES // (self.frame_bytes * length)))
 
     def empty(self, frames: int, device: torch.device | None = None, pinned: bool = False) -> tuple[Tensor, Tensor]:
         """Room for keys and values [layers, frames, n, H, D]."""
@@ -91,14 +98,15 @@ class _Undo:
 class Pool:
     """Pages that routing chooses from: at most `limit` frames, the least recently chosen retired first.
 
-    Storage grows by doubling up to the limit. A retired page keeps its slot for `REWIND_CHUNKS` chunks. With
+    Storage grows by doubling up to the limit. A retired page keeps its slot as long as a rewind may ask for it. With
     `host=True` pages lie in (pinned) host memory, descriptors on the device, and the pages chosen last stay on the
     device, so that only what changes is moved.
     """
 
     def __init__(self, shape: PageShape, limit: int, length: int, chosen: int, *, host: bool) -> None:
         self.shape, self.limit, self.length, self.host = shape, limit, length, host
-        self._most = limit + (REWIND_CHUNKS + 1) * length
+        self._rewind = shape.rewind_chunks(length)
+        self._most = limit + (self._rewind + 1) * length
         self._home = torch.device("cpu") if host else shape.device
         self.keys, self.values = shape.empty(0, self._home)
         self.descriptors = torch.zeros(shape.layers, 0, shape.heads * shape.head_width, device=shape.device)
@@ -112,7 +120,7 @@ class Pool:
         self.slot: dict[int, int] = {}
         self.used: dict[int, int] = {}
         self._free = list(range(self.keys.shape[1] - 1, -1, -1))
-        self._retired: deque[tuple[int, int, int]] = deque()
+        self._retired: deque[int] = deque()
         self._undo: dict[int, _Undo] = {}
         self._staged_slots = [[] for _ in self._staged_slots]
 
@@ -130,7 +138,7 @@ class Pool:
             self.used[frame] = chunk
         at = []
         for frame in range(first, first + keys.shape[1]):
-            slot = self._take_slot(chunk)
+            slot = self._take_slot()
             self.slot[frame], self.used[frame] = slot, chunk
             at.append(slot)
         slots = torch.tensor(at, dtype=torch.long)
@@ -146,16 +154,16 @@ class Pool:
             frame = min(self.slot, key=lambda f: (self.used[f], f))
             entry = (frame, self.slot.pop(frame), self.used.pop(frame))
             undo.retired.append(entry)
-            self._retired.append((chunk, frame, entry[1]))
+            self._retired.append(entry[1])
         self._undo[chunk] = undo
-        self._undo.pop(chunk - REWIND_CHUNKS - 1, None)
+        self._undo.pop(chunk - self._rewind - 1, None)
 
-    def _take_slot(self, chunk: int) -> int:
+    def _take_slot(self) -> int:
         if not self._free and self.keys.shape[1] < self._most:
             self._grow()
         if self._free:
             return self._free.pop()
-        return self._retired.popleft()[2]
+        return self._retired.popleft()
 
     def _grow(self) -> None:
         old = self.keys.shape[1]
@@ -169,23 +177,15 @@ class Pool:
 
     def rewind(self, first: int, chunk: int) -> bool:
         """Forgets the frames from `first` on, made by chunks from number `chunk` on; False when that needs a replay."""
-        made = [c for c in self._undo if c >= chunk]
-        if any(c not in self._undo for c in range(chunk, max(made, default=chunk - 1) + 1)):
+        newest = max(self._undo, default=chunk - 1)
+        if any(number not in self._undo for number in range(chunk, newest + 1)):
             return False
-        if made and min(made) != chunk:
-            return False
-        kept = {slot for _, _, slot in self._retired}
-        for number in sorted(made, reverse=True):
-            undo = self._undo[number]
-            if any(slot not in kept for frame, slot, _ in undo.retired if frame < first):
-                return False
-        for number in sorted(made, reverse=True):
+        for number in range(newest, chunk - 1, -1):
             undo = self._undo.pop(number)
             for frame, slot, used in undo.retired:
                 self.slot[frame], self.used[frame] = slot, used
+                self._retired.remove(slot)
             self.used.update({f: u for f, u in undo.used.items() if f in self.used})
-            back = {slot for _, slot, _ in undo.retired}
-            self._retired = deque(entry for entry in self._retired if entry[2] not in back)
         for frame in [f for f in self.slot if f >= first]:
             self._free.append(self.slot.pop(frame))
             del self.used[frame]
@@ -220,10 +220,8 @@ def _open_pool(memory: Memory, shape: PageShape, length: int) -> Pool | None:
     if routed is None:
         return None
     limit = (routed.pool or min(POOL_BYTES, POOL_FRAMES * shape.frame_bytes)) // shape.frame_bytes
-    least = memory.near_frames(length) - REWIND_CHUNKS * length + routed.frames
+    least = memory.window_frames(length) + length + routed.frames
     if limit < least:
-        from ..storyboard.errors import InputError
-
         raise InputError(
             f"memory {memory}: a pool of {routed.pool} bytes holds {limit} frames of {shape.frame_bytes} bytes; "
             f"give at least {least * shape.frame_bytes}"
@@ -246,7 +244,7 @@ def free_bytes(device: torch.device) -> int:
 
 def largest_window(shape: PageShape, length: int, free: int) -> int:
     """How many chunks of window `free` bytes hold beside the room to rewind; 0 when none."""
-    return max(0, free // (shape.frame_bytes * length) - REWIND_CHUNKS - 1)
+    return max(0, free // (shape.frame_bytes * length) - shape.rewind_chunks(length) - 1)
 
 
 class PageStore:
@@ -254,10 +252,11 @@ class PageStore:
 
     def __init__(self, shape: PageShape, memory: Memory, length: int) -> None:
         self.shape, self.length = shape, length
-        self.near = Ring(shape, memory.near_frames(length))
+        self.rewind_chunks = shape.rewind_chunks(length)
+        self.near = Ring(shape, memory.window_frames(length) + (self.rewind_chunks + 1) * length)
         self.sunk = Ring(shape, memory.sink.frames) if memory.sink else None
         self.state_frames = memory.state.frames if memory.state else 0
-        self.states = Ring(shape, self.state_frames * (REWIND_CHUNKS + 2)) if self.state_frames else None
+        self.states = Ring(shape, self.state_frames * (self.rewind_chunks + 2)) if self.state_frames else None
         self.pool = _open_pool(memory, shape, length)
         self.frames = 0
         self._oldest = 0
@@ -309,7 +308,7 @@ class PageStore:
         if not 0 <= frames <= self.frames:
             raise ValueError(f"cannot rewind a store of {self.frames} frames to {frames}")
         back = (self.frames - frames) // self.length
-        if needed < self._oldest or back > REWIND_CHUNKS:
+        if needed < self._oldest or back > self.rewind_chunks:
             return False
         if self.pool is not None and not self.pool.rewind(frames, frames // self.length):
             return False

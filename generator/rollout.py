@@ -25,7 +25,7 @@ from ..storyboard.stage import Chunk, Frames, Latents
 from .attention import Past
 from .bundle import Bundle
 from .contexts import Paged
-from .memory import REWIND_CHUNKS, Memory
+from .memory import Memory
 from .noise import noise
 from .pages import OutOfPages, PageShape, PageStore, free_bytes, largest_window
 from .sampling import sample
@@ -266,7 +266,7 @@ class ModelRollout:
 
     def _recache(self, last_shot: int, chunks: int, prompt: str) -> None:
         """Writes new versions of the window's pages under a prompt (LongLive 1.0), up to `chunks` of shot `last_shot`."""
-        window = min(self._memory.window.chunks if self._memory.window else 0, REWIND_CHUNKS)
+        window = min(self._memory.window_frames(self._length) // self._length, self.store.rewind_chunks)
         recent: list[tuple[_Shot, int]] = []
         for number in range(last_shot, -1, -1):
             shot = self._shots[number]

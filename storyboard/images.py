@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,7 +22,10 @@ def load_reference(path: Path) -> Image.Image:
     if not path.is_file():
         raise InputError(f"reference {path} does not exist")
     try:
-        with Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"reference {path} has {image.width}x{image.height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels, make it smaller"

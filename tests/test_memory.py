@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from filmwright.generator.bundle import load_bundle
-from filmwright.generator.memory import PRESETS, REWIND_CHUNKS, parse_memory
-from filmwright.generator.pages import PageShape, PageStore, Pool
+from filmwright.generator.memory import PRESETS, parse_memory
+from filmwright.generator.pages import REWIND_CHUNKS, PageShape, PageStore, Pool
 from filmwright.generator.rollout import ModelRollout
 from filmwright.generator.routing import choose
 from filmwright.generator.shot_cache import compressed_history
@@ -369,3 +369,33 @@ def test_untrained_segments_warn(tiny_bundle: Path) -> None:
     assert any("was trained with 12" in str(w.message) for w in caught)
     assert generator.profile.max_references == 3
     assert generator.profile.chunk_latents == 6
+
+
+def test_room_to_rewind_shrinks_where_pages_are_large() -> None:
+    wan = PageShape(layers=30, tokens=1560, heads=12, head_width=128, dtype=torch.bfloat16, device=CPU)
+    assert wan.frame_bytes == 287_539_200
+    assert (wan.rewind_chunks(3), SHAPE.rewind_chunks(3)) == (2, REWIND_CHUNKS)
+
+
+def test_large_weights_run_in_bf16_and_keep_their_embeddings_on_disk(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filmwright.generator.bundle.LARGE_PARAMETERS", 0)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
+    bundle = load_bundle(tiny_bundle, CPU)
+    assert bundle.dtype == torch.bfloat16
+    rollout = ModelRollout(bundle, parse_memory("full"), 0)
+    rollout.begin_shot(PROMPTS[0], shot="a", take=1)
+    made = [rollout.step() for _ in range(6)]
+    assert made[0].latents.dtype == np.float32 and all(np.isfinite(chunk.latents).all() for chunk in made)
+    rollout.begin_shot(PROMPTS[0], shot="b", take=1)
+    assert np.isfinite(rollout.step().latents).all()
+    kept = list((tmp_path / "cache").rglob("*.safetensors"))
+    assert len(kept) == 2  # the first chunk's prompt carries the cut mark
+    again = load_bundle(tiny_bundle, CPU)
+    again.text._encoder = None  # type: ignore[assignment]  # what is on disk needs no encoder
+    assert torch.equal(again.text(PROMPTS[0]), bundle.text(PROMPTS[0]))
+    kept[0].write_bytes(b"damaged")
+    kept[1].write_bytes(b"damaged")
+    third = load_bundle(tiny_bundle, CPU)
+    assert torch.equal(third.text(PROMPTS[0]), bundle.text(PROMPTS[0]))

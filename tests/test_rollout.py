@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from filmwright.generator.bundle import load_bundle
-from filmwright.generator.memory import REWIND_CHUNKS, parse_memory
+from filmwright.generator.memory import parse_memory
+from filmwright.generator.pages import REWIND_CHUNKS
 from filmwright.generator.rollout import ModelRollout
 from filmwright.generator.sampling import Sampling, euler, few_step
 from filmwright.generator.video_generator import open_folder
