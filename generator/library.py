@@ -146,7 +146,7 @@ def convert(
     profile = BundleProfile(
         name=target.resolve().name, licence=_licence_of(source) or known.licence, width=832, height=480, enlarge=1,
         chunk_latents=3, memory=known.memory, prompt_style="prose", text_tokens=512, sampling=known.sampling,
-        base=os.path.relpath(base.resolve(), target.resolve()) if base else None,
+        base=_relative(base, target) if base else None,
     )  # fmt: skip
     fresh = target.with_name(target.name + ".new")
     with disk_errors(fresh):
@@ -158,6 +158,14 @@ def convert(
             target.rmdir()
         fresh.replace(target)
     return target
+
+
+def _relative(base: Path, target: Path) -> str:
+    """The base as seen from the new folder; absolute where no such way leads (another drive)."""
+    try:
+        return os.path.relpath(base.resolve(), target.resolve())
+    except ValueError:
+        return str(base.resolve())
 
 
 def _licence_of(source: Path) -> str | None:

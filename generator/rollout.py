@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ KEYFRAME_CANDIDATES = 3
 
 @dataclass
 class _Shot:
-    """A shot of the log. Lists of (chunk, …) say since which chunk something holds.
+    """A shot of the log, off the device: it grows with the film. Lists of (chunk, …) say since which chunk something holds.
 
     Attributes:
         fresh: whether a new picture begins, and not the old one goes on.
@@ -223,7 +223,8 @@ class ModelRollout:
             return None
         history = shot.history(chunk, self._memory.compressed.frames) if self._memory.compressed else None
         seed = (self._seed, shot.shot, shot.take, chunk)
-        context = gather_context(self._memory, self._length, shot.cached_at(chunk), history, seed=seed)
+        found = gather_context(self._memory, self._length, shot.cached_at(chunk), history, seed=seed)
+        context = [replace(k, latents=k.latents.to(self._device)) for k in found]
         with torch.no_grad():
             return self._bundle.transformer.remember(context, text) if context else None
 
@@ -240,8 +241,8 @@ class ModelRollout:
         began = time.perf_counter()
         self._commit(latents, state, self._text(shot, chunk), paged)
         committed = time.perf_counter()
-        shot.latents.append(latents)
-        shot.states.append(state)
+        shot.latents.append(latents.cpu())
+        shot.states.append(state.cpu() if state is not None else None)
         self._undecoded.append(latents)
         frames = self._decode_pending() if decode or self._cache is not None else self._no_frames()
         if self._cache is not None:
@@ -262,7 +263,10 @@ class ModelRollout:
 
     def _commit_again(self, shot: _Shot, chunk: int, text: Tensor) -> None:
         paged = Paged(self.store, self._memory, self._context(shot, chunk, text))
-        self._commit(shot.latents[chunk], shot.states[chunk], text, paged)
+        state = shot.states[chunk]
+        self._commit(
+            shot.latents[chunk].to(self._device), state.to(self._device) if state is not None else None, text, paged
+        )
 
     def _recache(self, last_shot: int, chunks: int, prompt: str) -> None:
         """Writes new versions of the window's pages under a prompt (LongLive 1.0), up to `chunks` of shot `last_shot`."""
@@ -301,7 +305,7 @@ class ModelRollout:
         for latents in self._undecoded:
             with torch.no_grad():
                 video, self._decoder = self._bundle.autoencoder.decode(
-                    latents.transpose(0, 1)[None].to(self._bundle.autoencoder.dtype), self._decoder
+                    latents.transpose(0, 1)[None].to(self._device, self._bundle.autoencoder.dtype), self._decoder
                 )
         self._undecoded = []
         if video is None:

@@ -29,7 +29,7 @@ from .noise import seed_of
 
 @dataclass
 class Keyframe:
-    """One frame that may stand for its shot: its latent [C, h, w] and its CLIP feature [E]."""
+    """One frame that may stand for its shot, off the device: its latent [C, h, w] and its CLIP feature [E]."""
 
     latent: Tensor
     feature: Tensor | None
@@ -51,14 +51,14 @@ class ShotCache:
         still = video.to(self.bundle.device).expand(1, autoencoder.fresh_frames, -1, -1, -1)
         with torch.no_grad():
             latent: Tensor = autoencoder.encode(still)[0, 0].float()
-        return latent
+        return latent.cpu()
 
     def keyframe(self, image: Frames) -> Keyframe:
         """A frame of the film as a keyframe."""
-        feature = None
+        feature: Tensor | None = None
         if self.bundle.clip is not None:
             pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            feature = self.bundle.clip.images(pixels)[0]
+            feature = self.bundle.clip.images(pixels)[0].cpu()
         return Keyframe(self.encode(image), feature)
 
     def reference(self, path: Path) -> Tensor:
@@ -84,7 +84,7 @@ class ShotCache:
         room = self.segment.keyframes
         if len(references) > room:
             raise InputError(
-                f"{len(references)} references are pinned but memory {self.segment.keyframes} keyframes: pin fewer, or use shots({len(references)})"
+                f"{len(references)} references are pinned but the memory holds {room}: pin fewer, or use shots({len(references)})"
             )
         cached = [self.reference(path) for path in references]
         if last is not None and len(cached) < room:
@@ -98,7 +98,7 @@ class ShotCache:
             return [shot[-1] for shot in reversed(found)]
         if not found:
             return []
-        told = clip.texts([prompt])[0]
+        told = clip.texts([prompt])[0].cpu()
 
         def likeness(keyframe: Keyframe) -> float:
             return float(keyframe.feature @ told) if keyframe.feature is not None else -1.0

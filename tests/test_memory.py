@@ -230,7 +230,7 @@ def test_references_are_pinned_added_and_withdrawn(rollout_of, tmp_path: Path) -
     rollout.pin([b])
     rollout._shots[-1].draws.clear()
     assert np.array_equal(rollout.step().latents, made["b"])
-    with pytest.raises(InputError, match="2 references are pinned but memory"):
+    with pytest.raises(InputError, match="2 references are pinned but the memory holds 1"):
         rollout.pin([a, b])
     with pytest.raises(FilmwrightError, match="pins no references"):
         plain = rollout_of("window(1)")
