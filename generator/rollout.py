@@ -154,12 +154,19 @@ class ModelRollout:
         text = self._text(shot, chunk)
         context = self._context(shot, chunk, text)
         paged = Paged(self.store, self._memory, context)
-        both = torch.cat([text, torch.zeros_like(text)])
+        nothing = torch.zeros_like(text)
+        both = torch.cat([text, nothing])
+        plain = None
+        if context is not None:
+            plain = Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
 
         def predict(x: Tensor, sigma: float) -> Tensor:
             if sampling.guidance == 1.0:
                 return self._pass(x, sigma * 1000, text, paged)
-            told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
+            if plain is not None:  # guided towards the pictures too: the other pass sees neither them nor the prompt
+                told, untold = (self._pass(x, sigma * 1000, *seen) for seen in ((text, paged), (nothing, plain)))
+            else:
+                told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
             return untold + sampling.guidance * (told - untold)
 
         def draw_noise(step: int) -> Tensor:
@@ -217,13 +224,14 @@ class ModelRollout:
     def _text(self, shot: _Shot, chunk: int) -> Tensor:
         return self._bundle.text(shot.prompt_of(chunk, self._bundle.profile.prompt_style == "caption"))
 
-    def _context(self, shot: _Shot, chunk: int, text: Tensor) -> list[Past] | None:
-        """Keys and values of the chunk's context, one pass of the model; None where its memory has none."""
+    def _context(self, shot: _Shot, chunk: int, text: Tensor, *, pinned: bool = True) -> list[Past] | None:
+        """Keys and values of the chunk's context, one pass of the model; None where its memory has none. Without
+        `pinned` the shot cache is left out."""
         if not (self._memory.shots or self._memory.compressed):
             return None
         history = shot.history(chunk, self._memory.compressed.frames) if self._memory.compressed else None
         seed = (self._seed, shot.shot, shot.take, chunk)
-        found = gather_context(self._memory, self._length, shot.cached_at(chunk), history, seed=seed)
+        found = gather_context(self._memory, self._length, shot.cached_at(chunk) if pinned else [], history, seed=seed)
         context = [replace(k, latents=k.latents.to(self._device)) for k in found]
         with torch.no_grad():
             return self._bundle.transformer.remember(context, text) if context else None

@@ -17,7 +17,7 @@ from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
 from .autoencoder import AutoencoderStage
 from .eyes import EyesStage, measure_prompt_floor
-from .sizes import CHUNK_LATENTS, MEMORY, SHIFT, SIZES, Size
+from .sizes import CHUNK_LATENTS, PINNED_MEMORY, SHIFT, SIZES, Size
 from .trainer import Report, run_stage
 from .transformer import BaseStage, StudentStage
 from .world import FPS
@@ -118,6 +118,13 @@ def build_stage(name: str, size: Size, folder: Path, device: torch.device, start
     return EyesStage(size, autoencoder, device)
 
 
+def _forget_path(config: Path) -> None:
+    """Takes out where the weights lay on the machine that made them."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
 def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     """Collects the newest weights of every stage into `folder/model`, in bf16.
 
@@ -145,6 +152,7 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
         parts += [("clip", CLIPModel, eyes / "clip"), ("reader", FrameReader, eyes / "reader")]
     for name, model, path in parts:
         model.from_pretrained(path).to(torch.bfloat16).save_pretrained(fresh / name)
+        _forget_path(fresh / name / "config.json")
     tokenizer = build_tokenizer()
     tokenizer.save_pretrained(fresh / "tokenizer")
     floor = None
@@ -156,10 +164,10 @@ def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
     elif student:
         sampling = {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
     else:
-        sampling = {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 1.5}
+        sampling = {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 3.5}
     profile = {
         "name": size.name, "licence": "Apache-2.0", "fps": FPS, "width": size.width, "height": size.height, "enlarge": 4,
-        "chunk_latents": CHUNK_LATENTS, "memory": str(MEMORY), "prompt_floor": floor, "sampling": sampling,
+        "chunk_latents": CHUNK_LATENTS, "memory": str(PINNED_MEMORY), "prompt_floor": floor, "sampling": sampling,
     }  # fmt: skip
     (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
     if (start / "README.md").is_file():
