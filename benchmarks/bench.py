@@ -146,9 +146,10 @@ def long_film(name: str) -> None:
         rollout.step()
         times.append(time.perf_counter() - began)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    early, late = statistics.median(times[2:10]), statistics.median(times[-8:])
+    early, full, late = (statistics.median(part) for part in (times[2:10], times[16:32], times[-16:]))
     print(
-        f"chunk 5: {early * 1e3:.0f} ms, peak {peaks[9]:.0f} MiB; chunk 200: {late * 1e3:.0f} ms, peak {peaks[-1]:.0f} MiB; ratios {late / early:.3f} and {peaks[-1] / peaks[9]:.3f}"
+        f"chunk 5: {early * 1e3:.0f} ms, peak {peaks[9]:.0f} MiB; chunk 24, every memory full: {full * 1e3:.0f} ms, peak {peaks[31]:.0f} MiB; "
+        f"chunk 200: {late * 1e3:.0f} ms, peak {peaks[-1]:.0f} MiB; 200 against 5: {late / early:.3f}, {peaks[-1] / peaks[9]:.3f}; against 24: {late / full:.3f}, {peaks[-1] / peaks[31]:.3f}"
     )
 
 

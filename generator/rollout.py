@@ -120,8 +120,10 @@ class ModelRollout:
         if self._cache is not None:
             if before is not None:
                 self._cache.shots.append([self._cache.keyframe(p) for p in _spread(before.pictures)])
+                before.pictures.clear()
             if fresh:
-                last = self._cache.shots[-1][-1] if continuity == "continuous" and before and before.pictures else None
+                ended = self._cache.shots[-1] if continuity == "continuous" and before is not None else []
+                last = ended[-1] if ended else None
                 cached = self._cache.fill(prompt, references, last)
             elif before is not None:
                 cached = before.cached_at(len(before.latents))
@@ -254,7 +256,7 @@ class ModelRollout:
         self._undecoded.append(latents)
         frames = self._decode_pending() if decode or self._cache is not None else self._no_frames()
         if self._cache is not None:
-            shot.pictures.append(frames[-1])
+            shot.pictures.append(frames[-1].copy())  # a view would keep the whole chunk's frames
         spent |= {"commit": committed - began, "decode": time.perf_counter() - committed}
         return Chunk(
             chunk, shot.draws.get(chunk, 0), _numpy(latents), frames, spent, start,
