@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from ..storyboard.caption import caption, is_caption
+from ..storyboard.caption import caption, is_caption, without_appearance
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Profile
 from ..storyboard.staging import stage_shot
 
 
 def shot_prompt(script: Script, shot: Shot, profile: Profile, action: str | None = None) -> tuple[str, tuple[str, ...]]:
-    """The prompt and notes about what had to be mapped; `action` overrides the shot's own (a prompt change)."""
+    """The prompt and notes about what had to be mapped; `action` overrides the shot's own (a prompt change).
+
+    Where the memory pins references, a caption leaves the looks of a puppet to the picture that a person gave of it.
+    """
     own = shot.prompt if action is None else None
     if profile.prompt_style == "caption":
         if own is not None and is_caption(own):
             return own, ()
         staged = stage_shot(script, shot, own or action)
         mapped = (f"prompt {own[:60]!r} is outside the model's vocabulary: read as an action",) if own else ()
-        return caption(staged.staging), mapped + staged.notes
+        staging, notes = staged.staging, mapped + staged.notes
+        if profile.max_references:
+            kinds = [role.kind for role in staging.roles]
+            seen = zip(script.cast_of(shot), kinds, strict=False)
+            pictured = [bool(entity.references) and kinds.count(kind) == 1 for entity, kind in seen]
+            staging = without_appearance(staging, tuple(not given for given in pictured))
+        return caption(staging), notes
     if own is not None:
         return own, ()
     scene = script.scene_of(shot.id)

@@ -227,3 +227,21 @@ def test_a_production_keeps_the_policy_of_a_memory_file(tiny_bundle: Path, story
     (tmp_path / "mine.yaml").unlink()
     assert Production.open(tmp_path / "film").read_settings().memory == "routed(2,pool=1MB)+window(1)"
     assert run("status", str(tmp_path / "film"))
+
+
+def test_looks_are_left_to_the_picture_a_person_gave(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (20, 20, 250)).save(tmp_path / "fox.png")
+    prompts = {}
+    for memory in ("window(1)", "shots(2)+window(1)"):
+        events = film(
+            tiny_bundle, story, tmp_path / memory, "--memory", memory, "--reference", f"fox={tmp_path / 'fox.png'}"
+        )
+        prompts[memory] = [
+            event["prompt"] for event in events if event["event"] == "shot" and " fox " in event["prompt"]
+        ]
+    assert prompts["window(1)"] and all(
+        "plain fox" in p or "striped fox" in p or "dotted fox" in p for p in prompts["window(1)"]
+    )
+    assert prompts["shots(2)+window(1)"] and not any(
+        "plain fox" in p or "striped fox" in p or "dotted fox" in p for p in prompts["shots(2)+window(1)"]
+    )
