@@ -11,10 +11,10 @@ import argparse
 import resource
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from bench import timed
 from filmwright.generator import contexts
 from filmwright.generator.bundle import BUNDLED, Bundle, load_bundle
 from filmwright.generator.memory import PRESETS, parse_memory
@@ -124,17 +124,6 @@ def replay(bundle: Bundle, memory: str, chunks: int = 48) -> None:
     print(
         f"replay, {memory}, {len(bundle.sampling.sigmas())} steps: {spent[0] / spent[1]:.1f} times faster than making it"
     )
-
-
-def timed(work: Callable[[], object], repeats: int = 40) -> float:
-    for _ in range(5):
-        work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 def against_diffusers(bundle: Bundle) -> None:

@@ -73,7 +73,7 @@ def models_found() -> list[dict[str, Any]]:
 
 def published_found() -> list[dict[str, Any]]:
     """Weights of others that can be fetched."""
-    from ..generator.library import PUBLISHED
+    from ..generator.published import PUBLISHED
 
     return [
         {"name": name, "repository": known.repository, "says": f"{known.says} ({known.repository})"}

@@ -42,7 +42,7 @@ def models_pull(
     with reported(debug):
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):  # the one command that goes to the network
             os.environ.pop(name, None)
-        from ..generator.library import look_up, pull
+        from ..generator.published import look_up, pull
         from .display import open_display
         from .review import confirm
 

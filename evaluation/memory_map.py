@@ -16,11 +16,12 @@ from ..generator.memory import Memory, parse_memory
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production
 from ..storyboard.takes import circled, read_take_chunks, take_folder
+from .span_chart import COLOURS, INK, PAPER
 
 MARGIN, THUMBNAIL, LABEL = 60, 72, 16
 WIDTH = 1400
-PAPER, INK, LINE = (250, 247, 240), (40, 38, 34), (205, 198, 184)
-OWN, WINDOW, SINK = (60, 58, 54), (176, 170, 158), (122, 158, 196)
+LINE = (205, 198, 184)
+OWN, WINDOW, SINK = (COLOURS[name] for name in ("chunk", "window", "sink"))
 FAINT, STRONG = (246, 214, 180), (196, 72, 24)
 
 
@@ -51,7 +52,7 @@ class MemoryMap:
 
     def recalled_from(self) -> dict[str, float]:
         """The share of recalls by where the frame was from: this shot, an earlier one."""
-        starts = {row.shot: min(r.start for r in self.rows if r.shot == row.shot) for row in self.rows}
+        starts = {row.shot: row.start for row in reversed(self.rows)}
         counts = Counter(
             "this shot" if frame >= starts[row.shot] else "earlier shots"
             for row in self.rows

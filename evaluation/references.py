@@ -1,7 +1,7 @@
 """Whether a pinned reference gives a puppet its looks: shots whose text only names the puppet, with and without the picture.
 
 The looks cannot be guessed from the text, so without the picture the hue is right by chance, one time in eight. The
-reference is a close picture of the puppet in another set, drawn by the paper theatre.
+reference is a near picture of the puppet in a set drawn at random, by the paper theatre.
 """
 
 from __future__ import annotations

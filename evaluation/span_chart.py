@@ -42,8 +42,7 @@ def draw_spans(policies: Mapping[str, Memory], length: int = 3) -> Image.Image:
                     top = y + (20 if age >= coarse else 12 if age >= quarter else 2)
                 box = (LEFT + position * CELL, top, LEFT + (position + 1) * CELL - 3, y + 25)
                 pen.rectangle(box, fill=COLOURS[segment])
-                if segment in ("chunk", "compressed", "window") or last - first > 1 or segment == "state":
+                if top == y + 2:
                     shade = (255, 255, 255) if segment == "chunk" else INK
-                    if top == y + 2:
-                        pen.text((box[0] + 4, y + 6), str(position), fill=shade, font=ImageFont.load_default(size=10))
+                    pen.text((box[0] + 4, y + 6), str(position), fill=shade, font=ImageFont.load_default(size=10))
     return image

@@ -22,8 +22,8 @@ from .transformer import CausalWanTransformer3DModel
 
 State = dict[str, Tensor]
 
-SECTIONS = ("generator_ema", "generator", "model", "state_dict")
-"""Where trainers put the transformer, the averaged weights first."""
+SECTIONS = ("generator_ema", "generator", "model", "state_dict", "generator_lora")
+"""Where trainers put the transformer, the averaged weights first, or an adapter for it."""
 WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.", "_checkpoint_wrapped_module.")
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "generator.", "model.")
 HEAD_WIDTH = 128
@@ -159,6 +159,15 @@ def _bare(key: str) -> str:
     return key
 
 
+def _renamed(key: str) -> str:
+    """The original repository's key under diffusers' name; others stay as they are."""
+    for pattern, to in _RENAMED:
+        renamed, count = re.subn(pattern, to, key)
+        if count:
+            return renamed
+    return key
+
+
 def _split_fused(state: State) -> State:
     """Separate q, k and v where a checkpoint has them fused."""
     out: State = {}
@@ -186,14 +195,7 @@ def to_diffusers(state: State) -> State:
         raise InputError("this is a low-rank adapter, not a whole model: give it with --lora beside the base weights")
     if not any(key.startswith("blocks.") for key in bare) or "patch_embedding.weight" not in bare:
         raise InputError(f"these are not Wan weights (keys such as {', '.join(list(bare)[:3])})")
-    renamed: State = {}
-    for key, value in bare.items():
-        for pattern, to in _RENAMED:
-            key, count = re.subn(pattern, to, key)
-            if count:
-                break
-        renamed[key] = value
-    return renamed
+    return {_renamed(key): value for key, value in bare.items()}
 
 
 def merge_lora(state: State, lora: State, scale: float = 1.0) -> State:
@@ -207,14 +209,10 @@ def merge_lora(state: State, lora: State, scale: float = 1.0) -> State:
         match = re.fullmatch(r"(?:base_model\.)?(.*)\.lora_([AB])(?:\.\w+)?\.weight", key)
         if match is None:
             raise InputError(f"key {key!r} belongs to no low-rank adapter")
-        pairs.setdefault(_bare(match[1].removeprefix("base_model.")), {})[match[2]] = value
+        pairs.setdefault(_bare(match[1]), {})[match[2]] = value
     merged = dict(state)
     for name, pair in pairs.items():
-        key = f"{name}.weight"
-        for pattern, to in _RENAMED:
-            key, count = re.subn(pattern, to, key)
-            if count:
-                break
+        key = _renamed(f"{name}.weight")
         if key not in merged or set(pair) != {"A", "B"} or pair["B"].shape[0] != merged[key].shape[0]:
             raise InputError(f"the adapter does not fit these weights at {name}")
         delta = pair["B"].float() @ pair["A"].float()
@@ -298,9 +296,7 @@ def load_transformer(
         raise InputError(f"layout {layout!r} is unknown: choose one of {', '.join(LAYOUTS)}")
     state = to_diffusers(read_tensors(path, section))
     if lora is not None:
-        state = merge_lora(
-            state, read_tensors(lora, "generator_lora" if _has_section(lora, "generator_lora") else None)
-        )
+        state = merge_lora(state, read_tensors(lora))
     config = infer_config(state, head_width)
     known = LAYOUTS[layout]
     with torch.device("meta"):
@@ -310,10 +306,3 @@ def load_transformer(
     load_strictly(model, state)
     model.eval()
     return model
-
-
-def _has_section(path: Path, name: str) -> bool:
-    if path.suffix == ".safetensors" or path.is_dir():
-        return False
-    loaded = _unpickle(path)
-    return isinstance(loaded, dict) and name in loaded

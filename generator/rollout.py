@@ -159,7 +159,7 @@ class ModelRollout:
         nothing = torch.zeros_like(text)
         both = torch.cat([text, nothing])
         plain = None
-        if context is not None:
+        if context is not None and sampling.guidance != 1.0:
             plain = Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
 
         def predict(x: Tensor, sigma: float) -> Tensor:
