@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..storyboard.errors import FilmwrightError, InputError
-from ..storyboard.footage import STILLS, read_footage
+from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
@@ -32,9 +31,10 @@ from ..storyboard.takes import (
 )
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.video import ShotEncoder, save_png
-from .casting import DRAWN, references_of
+from .casting import references_of
 from .critic import Critic, Look, Verdict, open_critic
 from .events import Event, Listener
+from .pictures import footage_path, opening_chunks, pinned_images
 from .prompts import shot_prompt
 
 MAX_INTERVENTIONS = 2
@@ -114,49 +114,13 @@ class Floor:
         the others as they are."""
         profile = self.generator.profile
         changes = [(chunk, shot_prompt(script, shot, profile, action)[0]) for chunk, action in timing.prompt_changes]
-        images = [file_digest(path) for path in self._pinned(script, shot)]
+        images = [file_digest(path) for path in pinned_images(self.production, script, shot, self.generator.profile)]
         if shot.opens_with:
-            images.append(file_digest(self._footage(shot.id, shot.opens_with)))
+            images.append(file_digest(footage_path(self.production, shot)))
         return dependency_hash(
             shot.id, shot_prompt(script, shot, profile)[0], changes, images, timing.chunks, shot.continuity,
             self.settings.seed, profile.name, profile.weights, profile.memory, profile.delivered_size,
         )  # fmt: skip
-
-    def _pinned(self, script: Script, shot: Shot) -> list[Path]:
-        """The images the shot's memory pins: what the user gave for its cast, then drawn ones while there is room.
-
-        Raises:
-            InputError: the user gave more for this shot than the memory holds.
-        """
-        room, profile = self.generator.profile.max_references, self.generator.profile
-        if room == 0:
-            return []
-        images = [references_of(self.production, entity) for entity in script.cast_of(shot)]
-        own = [path for found in images for path in found if path.name != DRAWN]
-        if len(own) > room:
-            raise InputError(
-                f"shot {shot.id} pins {len(own)} references ({', '.join(path.name for path in own)}) but memory {profile.memory} holds {room}: pin fewer, or use shots({len(own)})"
-            )
-        drawn = [path for found in images for path in found if path.name == DRAWN]
-        return (own + drawn)[:room]
-
-    def _footage(self, shot_id: str, relative: str) -> Path:
-        path = self.production.inside(relative)
-        if not path.is_file():
-            raise InputError(
-                f"shot {shot_id}: footage {path} is missing; restore it or remove opens_with from script.yaml"
-            )
-        return path
-
-    def _opening(self, shot: Shot, timing: ShotTiming) -> list[Latents]:
-        """The chunks of the footage a shot opens with; a picture stands for one chunk."""
-        if not shot.opens_with:
-            return []
-        path, profile = self._footage(shot.id, shot.opens_with), self.generator.profile
-        chunks = 1 if path.suffix.lower() in STILLS else timing.chunks
-        most = profile.video_frames(chunks * profile.chunk_latents, fresh=True)
-        footage = read_footage(path, width=profile.width, height=profile.height, fps=profile.fps, frames=most)
-        return self.generator.encode(footage)
 
     def stale(self) -> list[int]:
         """Positions of the shots without a whole, current, circled take."""
@@ -187,7 +151,7 @@ class Floor:
         prompt, notes = shot_prompt(script, shot, self.generator.profile)
         for note in notes:
             self.tell(Event("note", {"shot": shot.id, "note": note}))
-        pins = self._pinned(script, shot)
+        pins = pinned_images(self.production, script, shot, self.generator.profile)
         width, height = self.generator.profile.delivered_size
         assert self._rollout is not None
         self._rollout.begin_shot(
@@ -200,7 +164,7 @@ class Floor:
         self._take = _Take(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
             ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], pins,
-            self._opening(shot, timing), began, began,
+            opening_chunks(self.production, shot, timing, self.generator), began, began,
         )  # fmt: skip
         self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
         self.tell(

@@ -11,15 +11,13 @@ import pytest
 import torch
 from filmwright.generator.bundle import load_bundle
 from filmwright.generator.memory import PRESETS, parse_memory
-from filmwright.generator.pages import REWIND_CHUNKS, PageShape, PageStore, Pool
+from filmwright.generator.pages import REWIND_CHUNKS
 from filmwright.generator.rollout import ModelRollout
 from filmwright.generator.routing import choose
 from filmwright.generator.shot_cache import compressed_history
 from filmwright.generator.transformer import CausalWanTransformer3DModel
 from filmwright.generator.video_generator import open_folder
 from filmwright.storyboard.errors import FilmwrightError, InputError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 CPU = torch.device("cpu")
@@ -252,111 +250,6 @@ def test_a_continuous_shot_pins_the_last_picture_and_a_new_one_does_not_have_to(
     assert rollout._shots[-1].inherited is None
 
 
-SHAPE = PageShape(layers=2, tokens=1, heads=1, head_width=4, dtype=torch.float32, device=CPU)
-
-
-def pages(first: int, count: int) -> torch.Tensor:
-    numbers = torch.arange(first, first + count, dtype=torch.float32)
-    return numbers.view(1, -1, 1, 1, 1).expand(2, -1, 1, 1, 4).contiguous()
-
-
-def replayed(log: list[set[int]], host: bool) -> Pool:
-    pool = Pool(SHAPE, limit=9, length=3, chosen=2, host=host)
-    for chunk, chosen in enumerate(log):
-        pool.add(chunk * 3, chunk, pages(chunk * 3, 3), -pages(chunk * 3, 3), chosen)
-    return pool
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(-4, 3), min_size=1, max_size=60), st.booleans())
-def test_the_pool_equals_a_plain_model_of_itself(moves: list[int], host: bool) -> None:
-    """Positive moves commit that many chunks, negative ones rewind; after each, the pool is what a fresh one would be."""
-    length, highest = 3, 0
-    pool = replayed([], host)
-    log: list[set[int]] = []
-    for move in moves:
-        if move < 0:
-            kept = max(0, len(log) + move)
-            del log[kept:]
-            if not pool.rewind(kept * length, kept):
-                assert kept < highest - REWIND_CHUNKS  # only then may it ask for a replay
-                pool, highest = replayed(log, host), kept
-        for _ in range(move):
-            chosen = set(list(pool.candidates(0, len(log) * length - length))[:2])
-            pool.add(
-                len(log) * length, len(log), pages(len(log) * length, length), -pages(len(log) * length, length), chosen
-            )
-            log.append(chosen)
-            highest = max(highest, len(log))
-        fresh = replayed(log, host=False)
-        assert list(pool.slot) == list(fresh.slot)
-        assert pool.used == fresh.used
-        kept_frames = list(pool.slot)
-        for two in (kept_frames[:2], kept_frames[-2:]):
-            keys, values = pool.read(1, pool.slots(two))
-            assert keys[:, 0, 0, 0].tolist() == [float(f) for f in two]
-            assert torch.equal(values, -keys)
-        described = pool.descriptors[0].index_select(0, pool.slots(kept_frames))
-        assert described[:, 0].tolist() == [float(f) for f in kept_frames]
-
-
-def test_pages_of_the_store_are_where_they_belong() -> None:
-    memory = parse_memory("sink(2)+window(1)")
-    store = PageStore(SHAPE, memory, 3)
-    for chunk in range(20):
-        for layer in range(2):
-            store.write(layer, pages(chunk * 3, 3)[layer], -pages(chunk * 3, 3)[layer])
-        store.advance()
-    keys, values = store.read(0, (0, 1, 57, 58, 59))
-    assert keys[:, 0, 0, 0].tolist() == [0.0, 1.0, 57.0, 58.0, 59.0]
-    assert torch.equal(values, -keys)
-    assert not store.rewind(3, 0)
-    assert store.rewind(57, 54)
-    assert store.frames == 57
-
-
-@pytest.mark.parametrize(
-    ("memory", "said"),
-    [
-        ("window(3)+window(2)", "names window twice"),
-        ("window(0)", "window chunks=0 is out of range"),
-        ("window", "window needs a number"),
-        ("routed(5)+window(3)+absolute", "routed has no absolute position"),
-        ("compressed+window(2)", "window and compressed both hold the newest frames"),
-        ("chunk(3)", "holds nothing"),
-        ("sink(3)+recache", "recache writes the window anew"),
-        ("shots(3,noise=1000)", "noise=1000 is out of range"),
-        ("routed(5,pol=3)", "takes frames, pool, tier; 'pol' does not fit"),
-        ("routed(5,tier=disk)", "choose auto, device or host"),
-        ("nowhere.yaml", "cannot be read"),
-    ],
-)
-def test_impossible_memories_are_refused_by_name(memory: str, said: str) -> None:
-    with pytest.raises(InputError, match=said.replace("(", r"\(").replace(")", r"\)")) as caught:
-        parse_memory(memory)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("memory", [*EVERY, "routed(5,pool=2GB)", "window(2)+absolute", "compressed(1,2,8)"])
-def test_a_memory_is_what_it_is_written_as(memory: str) -> None:
-    parsed = parse_memory(memory)
-    assert parse_memory(str(parsed)) == parsed
-
-
-def test_the_presets_span_what_the_papers_say() -> None:
-    spans = {name: parse_memory(name).span(parse_memory(name).chunk or 3) for name in PRESETS}
-    assert spans == {"causalcine": 17, "filmweaver": 28, "adastate": 7, "longlive": 12, "self-forcing": 21, "full": 21}
-
-
-def test_a_memory_can_be_a_yaml_file(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("window: 3\nrouted: {frames: 5, pool: 2GB}\nchunk: 6\n", encoding="utf-8")
-    assert parse_memory(str(path)) == parse_memory("routed(5,pool=2GB)+window(3)+chunk(6)")
-    path.write_text("windw: 3\n", encoding="utf-8")
-    with pytest.raises(InputError, match="'windw' is unknown"):
-        parse_memory(str(path))
-
-
 def test_a_pool_too_small_for_the_window_says_what_is_needed(rollout_of) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match="give at least"):
         rollout_of("routed(5,pool=1KB)+window(3)")
@@ -369,12 +262,6 @@ def test_untrained_segments_warn(tiny_bundle: Path) -> None:
     assert any("was trained with 12" in str(w.message) for w in caught)
     assert generator.profile.max_references == 3
     assert generator.profile.chunk_latents == 6
-
-
-def test_room_to_rewind_shrinks_where_pages_are_large() -> None:
-    wan = PageShape(layers=30, tokens=1560, heads=12, head_width=128, dtype=torch.bfloat16, device=CPU)
-    assert wan.frame_bytes == 287_539_200
-    assert (wan.rewind_chunks(3), SHAPE.rewind_chunks(3)) == (2, REWIND_CHUNKS)
 
 
 def test_large_weights_run_in_bf16_and_keep_their_embeddings_on_disk(
