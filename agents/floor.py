@@ -56,7 +56,7 @@ class _Take:
     rolling: Rolling
     encoder: ShotEncoder
     prompts: list[tuple[int, str]]
-    pins: list[Path]
+    pins: list[tuple[int, list[Path]]]
     opening: list[Latents]
     began: float
     ready: float
@@ -66,6 +66,11 @@ class _Take:
     draws: dict[int, int] = field(default_factory=dict)
     verdicts: list[dict[str, object]] = field(default_factory=list)
     interventions: int = 0
+
+    def standing(self) -> Shot:
+        """The shot as it stands at the newest chunk."""
+        newest = len(self.latents) - 1
+        return next((shot for since, shot in reversed(self.timing.prompt_changes) if since <= newest), self.shot)
 
 
 class Floor:
@@ -113,13 +118,14 @@ class Floor:
         """Hash of all that a shot asks for. The history it grows out of is not part of it: a new take of one shot leaves
         the others as they are."""
         profile = self.generator.profile
-        changes = [(chunk, shot_prompt(script, shot, profile, action)[0]) for chunk, action in timing.prompt_changes]
-        images = [file_digest(path) for path in pinned_images(self.production, script, shot, self.generator.profile)]
-        if shot.opens_with:
-            images.append(file_digest(footage_path(self.production, shot)))
+        asked = []
+        for chunk, standing in [(0, shot), *timing.prompt_changes]:
+            images = pinned_images(self.production, script, standing, profile)
+            asked.append((chunk, shot_prompt(script, standing, profile)[0], [file_digest(path) for path in images]))
+        footage = file_digest(footage_path(self.production, shot)) if shot.opens_with else None
         return dependency_hash(
-            shot.id, shot_prompt(script, shot, profile)[0], changes, images, timing.chunks, shot.continuity,
-            self.settings.seed, profile.name, profile.weights, profile.memory, profile.delivered_size,
+            shot.id, asked, footage, timing.chunks, shot.continuity, self.settings.seed, profile.name, profile.weights,
+            profile.memory, profile.delivered_size,
         )  # fmt: skip
 
     def stale(self) -> list[int]:
@@ -163,7 +169,7 @@ class Floor:
         )
         self._take = _Take(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
-            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], pins,
+            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], [(0, pins)],
             opening_chunks(self.production, shot, timing, self.generator), began, began,
         )  # fmt: skip
         self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
@@ -191,13 +197,15 @@ class Floor:
             chunks = read_take_chunks(self.production, record) if record else None
             if record is not None and chunks is not None:
                 changes = dict(record.prompts)
-                pins = [self.production.inside(path) for path in record.references]
+                pins = {since: [self.production.inside(p) for p in paths] for since, paths in record.references}
                 self._rollout.begin_shot(
-                    changes[0], shot=shot.id, take=record.take, references=pins, continuity=shot.continuity
+                    changes[0], shot=shot.id, take=record.take, references=pins.get(0, []), continuity=shot.continuity
                 )
                 for index, chunk in enumerate(chunks):
                     if index and index in changes:
                         self._rollout.reprompt(changes[index])
+                    if index and index in pins:
+                        self._rollout.pin(pins[index])
                     ends = index == len(chunks) - 1
                     fed = self._rollout.feed(chunk.latents, chunk.state, decode=ends)
                     self._before = fed.frames if ends else self._before
@@ -224,9 +232,10 @@ class Floor:
         """
         take = self.take
         index = len(take.latents)
-        for chunk, action in take.timing.prompt_changes:
-            if chunk == index and index:
-                self.reprompt(shot_prompt(self.script(), take.shot, self.generator.profile, action)[0])
+        for chunk, standing in take.timing.prompt_changes:
+            if chunk == index:
+                self.reprompt(shot_prompt(self.script(), standing, self.generator.profile)[0])
+                self._repin(standing)
         assert self._rollout is not None
         draw = take.draws.get(index, 0)
         kept = take.rolling.kept(index, draw)
@@ -267,7 +276,7 @@ class Floor:
         cut = index == 0 and take.timing.position > 1 and take.shot.continuity == "new"
         measures = self.generator.measure(
             take.last_frames, take.prompts[-1][1],
-            [path for entity in self.script().cast_of(take.shot) for path in references_of(self.production, entity)],
+            [path for entity in self.script().cast_of(take.standing()) for path in references_of(self.production, entity)],
             before=self._before if cut else None,
         )  # fmt: skip
         look = Look(
@@ -291,6 +300,17 @@ class Floor:
             "reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt
         )
 
+    def _repin(self, standing: Shot) -> None:
+        """Pins what the shot's cast brings from the next chunk on, where that is something else."""
+        take = self.take
+        pins = pinned_images(self.production, self.script(), standing, self.generator.profile)
+        if pins != take.pins[-1][1]:
+            assert self._rollout is not None
+            self._rollout.pin(pins)
+            take.pins.append((len(take.latents), pins))
+            names = [path.name for path in pins]
+            self.production.log("pin", shot=take.shot.id, take=take.number, chunk=len(take.latents), references=names)
+
     def rewind(self, chunks: int) -> None:
         """Drops the last chunks; they are drawn anew."""
         take = self.take
@@ -303,6 +323,7 @@ class Floor:
         take.encoder.drop(chunks)
         del take.latents[kept:], take.firsts[kept:]
         take.prompts = [(since, text) for since, text in take.prompts if since <= kept]
+        take.pins = [(since, pins) for since, pins in take.pins if since <= kept]
         take.interventions += 1
 
     def spend_intervention(self) -> None:
@@ -325,7 +346,7 @@ class Floor:
             shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._history),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
             licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
-            references=[path.relative_to(self.production.folder.resolve()).as_posix() for path in take.pins], verdicts=take.verdicts,
+            references=[(since, self._relative(pins)) for since, pins in take.pins], verdicts=take.verdicts,
             score=round(float(np.mean(scores)), 4) if scores and self.settings.critic != "none" else None,
             spent_seconds=round(time.perf_counter() - take.began, 3), filmwright=__version__,
         )  # fmt: skip
@@ -337,6 +358,10 @@ class Floor:
         self._before = take.last_frames
         self._take = None
         return record
+
+    def _relative(self, paths: list[Path]) -> list[str]:
+        folder = self.production.folder.resolve()
+        return [path.relative_to(folder).as_posix() for path in paths]
 
     def _best(self, record: TakeRecord) -> int:
         """The take to circle: the best score among the current ones, the later one on a tie."""

@@ -8,16 +8,16 @@ from ..storyboard.stage import Profile
 from ..storyboard.staging import stage_shot
 
 
-def shot_prompt(script: Script, shot: Shot, profile: Profile, action: str | None = None) -> tuple[str, tuple[str, ...]]:
-    """The prompt and notes about what had to be mapped; `action` overrides the shot's own (a prompt change).
+def shot_prompt(script: Script, shot: Shot, profile: Profile) -> tuple[str, tuple[str, ...]]:
+    """The prompt and notes about what had to be mapped.
 
     Where the memory pins references, a caption leaves the looks of a puppet to the picture that a person gave of it.
     """
-    own = shot.prompt if action is None else None
+    own = shot.prompt
     if profile.prompt_style == "caption":
         if own is not None and is_caption(own):
             return own, ()
-        staged = stage_shot(script, shot, own or action)
+        staged = stage_shot(script, shot.model_copy(update={"action": own, "lines": []}) if own else shot)
         mapped = (f"prompt {own[:60]!r} is outside the model's vocabulary: read as an action",) if own else ()
         staging, notes = staged.staging, mapped + staged.notes
         if profile.max_references:
@@ -35,7 +35,7 @@ def shot_prompt(script: Script, shot: Shot, profile: Profile, action: str | None
         f"{shot.size} shot",
         f"{place.description or place.name}, {scene.time}",
         cast,
-        action or shot.action,
+        shot.action,
         script.style,
     ]
     return ". ".join(part for part in parts if part), ()

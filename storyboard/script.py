@@ -7,6 +7,7 @@ reference to an entity resolves. Times are in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -57,10 +58,15 @@ class Line(_Part):
 
 
 class PromptChange(_Part):
-    """A new action inside a shot; the picture goes on."""
+    """A new action inside a shot; the picture goes on.
+
+    Attributes:
+        entities: who is seen from then on, and whose references are pinned; as before when left out.
+    """
 
     at_seconds: float = Field(gt=0, le=MAX_SHOT_SECONDS)
     action: str = Field(min_length=1, max_length=2000)
+    entities: list[Id] | None = None
 
 
 class Shot(_Part):
@@ -96,6 +102,15 @@ class Shot(_Part):
                     f"shot {self.id}: a prompt change at {change.at_seconds} s lies beyond the shot's {self.seconds} s"
                 )
         return self
+
+    def after_changes(self) -> list[tuple[float, Shot]]:
+        """For every prompt change, in order: its seconds, and the shot as it stands from then on."""
+        found, standing = [], self.model_copy(update={"prompt": None, "prompt_changes": [], "lines": []})
+        for change in sorted(self.prompt_changes, key=lambda c: c.at_seconds):
+            cast = standing.entities if change.entities is None else change.entities
+            standing = standing.model_copy(update={"action": change.action, "entities": cast})
+            found.append((change.at_seconds, standing))
+        return found
 
 
 class Scene(_Part):
@@ -140,12 +155,13 @@ class Script(_Part):
                 raise ValueError(f"scene {scene.id}: location {scene.location!r} is not an entity of kind location")
             for shot in scene.shots:
                 speakers = [line.speaker for line in shot.lines if line.speaker]
-                for used in [*shot.entities, *speakers]:
+                casts = [shot.entities, *(change.entities or [] for change in shot.prompt_changes)]
+                for used in [*chain.from_iterable(casts), *speakers]:
                     if used not in by_id:
                         raise ValueError(f"shot {shot.id}: entity {used!r} is unknown; known: {', '.join(by_id)}")
-                seen = [e for e in shot.entities if by_id[e].kind == "character"]
-                if len(seen) > MAX_CHARACTERS:
-                    raise ValueError(f"shot {shot.id}: {len(seen)} characters; at most {MAX_CHARACTERS} per shot")
+                most = max(sum(by_id[e].kind == "character" for e in cast) for cast in casts)
+                if most > MAX_CHARACTERS:
+                    raise ValueError(f"shot {shot.id}: {most} characters; at most {MAX_CHARACTERS} at a time")
         return self
 
     def shots(self) -> Iterator[Shot]:

@@ -58,8 +58,8 @@ def set_of(entity: Entity) -> str | None:
     return find_meaning(entity.name, SET_OF) or find_meaning(entity.description, SET_OF)
 
 
-def stage_shot(script: Script, shot: Shot, action: str | None = None) -> Staged:
-    """The staging of a shot; `action` overrides the shot's own (a prompt change)."""
+def stage_shot(script: Script, shot: Shot) -> Staged:
+    """The staging of a shot."""
     notes: list[str] = []
     scene = script.scene_of(shot.id)
     place = script.entity(scene.location)
@@ -76,9 +76,8 @@ def stage_shot(script: Script, shot: Shot, action: str | None = None) -> Staged:
     room = 1 if view == "close" else MAX_ROLES
     if len(cast) > room:
         notes.append(f"{', '.join(e.name for e in cast[room:])} not drawn: {room} on stage in a {view} shot")
-    text = action or shot.action
-    verb = find_meaning(text, ACTION_OF)
-    speakers = {line.speaker for line in shot.lines} if action is None else set()
+    verb = find_meaning(shot.action, ACTION_OF)
+    speakers = {line.speaker for line in shot.lines}
     order = [s.id for s in script.shots()]
     earlier = tuple(order[: order.index(shot.id) + 1])
     roles = []

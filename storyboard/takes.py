@@ -30,7 +30,7 @@ class TakeRecord(BaseModel):
         depends: hash of everything the shot asks for (`dependency_hash`); another hash makes the take stale.
         before: hash of the latents of the shot before, for information: a new take there does not make this one stale.
         prompts: (chunk, prompt) as they were given, the critic's changes among them.
-        references: images the shot had pinned, relative to the production.
+        references: (chunk, images pinned from there on, relative to the production).
         score: the critic's, 0 … 1; `None` when nobody looked.
     """
 
@@ -48,7 +48,7 @@ class TakeRecord(BaseModel):
     chunks: int
     frames: int
     prompts: list[tuple[int, str]]
-    references: list[str] = []
+    references: list[tuple[int, list[str]]] = []
     verdicts: list[dict[str, Any]] = []
     score: float | None = None
     spent_seconds: float

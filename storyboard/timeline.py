@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .script import Script
+from .script import Script, Shot
 from .stage import Profile
 
 
@@ -21,7 +21,7 @@ class ShotTiming:
     Attributes:
         position: the shot's number in the film, from 1.
         cut_latent: the latent frame its cut point is at; `cut_frame`: its first video frame.
-        prompt_changes: (chunk in the shot, action) for every prompt change.
+        prompt_changes: for every prompt change the chunk it falls on, and the shot as it stands from there on.
     """
 
     position: int
@@ -32,7 +32,7 @@ class ShotTiming:
     frames: int
     seconds: float
     planned_seconds: float
-    prompt_changes: tuple[tuple[int, str], ...]
+    prompt_changes: tuple[tuple[int, Shot], ...]
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def build_timeline(script: Script, profile: Profile) -> Timeline:
         length = max(1, round(planned) - chunks)
         count = profile.video_frames(length * profile.chunk_latents, fresh)
         changes = tuple(
-            (min(length - 1, max(1, round(Fraction(str(c.at_seconds)) * per_second))), c.action)
-            for c in shot.prompt_changes
+            (min(length - 1, max(1, round(Fraction(str(seconds)) * per_second))), standing)
+            for seconds, standing in shot.after_changes()
             if length > 1
         )
         shots.append(

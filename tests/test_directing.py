@@ -12,6 +12,7 @@ import pytest
 from filmwright.cli import app
 from filmwright.storyboard.footage import read_footage
 from filmwright.storyboard.production import Production
+from filmwright.storyboard.script import PromptChange
 from filmwright.storyboard.takes import circled, read_take_chunks
 from filmwright.storyboard.video import write_video
 from PIL import Image
@@ -246,3 +247,44 @@ def test_looks_are_left_to_the_picture_a_person_gave(tiny_bundle: Path, story: s
     assert prompts["shots(2)+window(1)"] and not any(
         "plain fox" in p or "striped fox" in p or "dotted fox" in p for p in prompts["shots(2)+window(1)"]
     )
+
+
+def test_somebody_enters_in_the_middle_of_a_shot_with_their_picture(
+    tiny_bundle: Path, story: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "film"
+    options = []
+    for name, colour in (("fox", (200, 80, 0)), ("crow", (20, 20, 250))):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+        options += ["--reference", f"{name}={tmp_path / f'{name}.png'}"]
+    film(tiny_bundle, story, folder, "--memory", "shots(2)+window(1)", *options)
+    production = Production.open(folder)
+    script = production.read_script()
+    first = next(script.shots())
+    first.size, first.seconds, first.entities = "MS", 3.0, ["fox"]
+    first.prompt_changes = [PromptChange(at_seconds=1.5, action="The crow flies in.", entities=["fox", "crow"])]
+    production.write_script(script)
+    run("shoot", str(folder), "--shots", "1")
+    record = circled(production, first.id)
+    assert record is not None
+    chunk = record.references[1][0]
+    assert [(since, len(paths)) for since, paths in record.references] == [(0, 1), (chunk, 2)]
+    assert [" bird " in prompt for _, prompt in record.prompts] == [False, True]
+    made = read_take_chunks(production, record)
+    assert made is not None
+    rolling = folder / "takes" / first.id / f"{record.take:02d}.rolling"
+    shutil.move(folder / "takes" / first.id / f"{record.take:02d}", rolling)
+    for left in rolling.glob("chunk-*.safetensors"):
+        if int(left.stem.split("-")[1]) >= chunk:  # a kill right before they entered
+            left.unlink()
+    run("shoot", str(folder), "--shots", "1")
+    again = circled(production, first.id)
+    assert again is not None and again.references == record.references
+    redone = read_take_chunks(production, again)
+    assert redone is not None
+    assert all(np.array_equal(a.latents, b.latents) for a, b in zip(made, redone, strict=True))
+    script.entities = [e for e in script.entities if e.id != "crow"]
+    production.script_path.write_text(script.model_dump_json(), encoding="utf-8")
+    result = CliRunner().invoke(app, ["check", str(folder)])
+    assert result.exit_code == 2
+    assert "entity 'crow' is unknown" in result.output

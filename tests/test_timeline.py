@@ -64,4 +64,4 @@ def test_prompt_changes_fall_on_chunks_inside_the_shot() -> None:
         {"at_seconds": 5.99, "action": "b"},
     ]
     changes = build_timeline(Script.model_validate(data), PROFILE).shots[0].prompt_changes
-    assert changes == ((1, "a"), (7, "b"))
+    assert [(chunk, standing.action) for chunk, standing in changes] == [(1, "a"), (7, "b")]
