@@ -93,15 +93,6 @@ def weights_table(found: dict[str, Any]) -> str:
     )
 
 
-def training_line(progress: Any, as_json: bool) -> str:
-    """One report of a training stage."""
-    if as_json:
-        return json.dumps({"event": "training", **vars(progress)})
-    losses = ", ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
-    left = max(0.0, progress.budget_minutes - progress.minutes)
-    return f"{progress.stage} step {progress.step}: {losses} · {progress.steps_per_second:.2f} steps/s · {left:.1f} min left"
-
-
 def evaluation_table(found: dict[str, Any]) -> str:
     lines = [
         f"{found['generator']}, memory {found['memory']}: {found['films']} held-out films, {found['frames_per_second']} frames/s on {found['threads']} threads",

@@ -99,24 +99,30 @@ def models_check(
 
 
 def train(
-    size: Annotated[str, typer.Argument(help="mini or nano.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano, mini, filmweaver, lora, or a recipe of your own (.yaml).")],
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="A folder of clips to train on, where the recipe wants one.")] = None,
+    generator: Annotated[str | None, typer.Option("--generator", metavar="NAME|DIR", help="Weights to go on from, instead of the recipe's.")] = None,
     minutes: Annotated[float, typer.Option("--minutes", help="Time to train, shared out over the stages.")] = 60.0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Exactly so many steps of every stage, instead of minutes.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run (default: runs/SIZE).")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage: autoencoder, base, student or eyes.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run (default: runs/RECIPE).")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage, for all of the minutes.")] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Do not start from the bundled weights.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the noise.")] = 0,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
-    """Trains a model of ours in the small world; goes on where an earlier run stopped."""
+    """Trains a model by a recipe; goes on where an earlier run stopped."""
     with reported(debug):
-        from ..training.recipe import train as run_training
-        from .tables import training_line
+        from ..training.recipe import read_recipe
+        from ..training.run import Order
+        from ..training.run import train as run_training
+        from .training import open_training_display
 
-        folder = run_training(
-            size, minutes=minutes, device=device, out=out, stage=stage, seed=seed, scratch=scratch, report=lambda p: print(training_line(p, json), file=sys.stdout if json else sys.stderr, flush=True)
-        )  # fmt: skip
-        print(folder)
+        chosen = read_recipe(recipe).on(weights=generator, data=data)
+        order = Order(out or Path("runs") / chosen.name, device, minutes, steps, stage, seed, scratch)
+        with open_training_display(as_json=json) as display:
+            folder = run_training(chosen, order, display)
+            display.result(folder)
 
 
 @evaluate_app.command("films")

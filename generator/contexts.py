@@ -1,4 +1,5 @@
-"""What the chunk of each row attends to beside itself: nothing, the memory of a rollout, or the packed films of training.
+"""What the chunk of each row attends to beside itself: nothing, or the memory of a rollout. Training has its own in
+`packed.py`.
 
 Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `N` tokens of the chunk, `n` tokens of a frame, `H`
 heads, `D` head width, `E` = H·D.
@@ -137,62 +138,8 @@ class Paged:
         pool = self.store.pool
         assert pool is not None and self._slots is not None
         n = grid[0] * grid[1]
-        descriptors = pool.descriptors[layer].index_select(0, self._slots)
         content = q[:, self.store.state_frames * n :]  # the state is no content to recall by
-        best = choose(content, descriptors[None], len(self._routed_positions))
+        best = choose(content, pool.descriptors[layer], len(self._routed_positions), self._slots)
         if self.commit:
             self.recalled[layer] = [self._candidates[i] for i in best[0].tolist()]
         return self._stand(pool.read(layer, self._slots[best.flatten()]), self._routed_positions, grid)
-
-
-class Packed:
-    """Teacher forcing: rows are [clean chunks | noisy chunks] of whole films; both halves see clean pages only.
-
-    CausalCine §3.2, equation (4): the four quadrants, folded into the batch. Chunks of one number see equally many
-    frames, so they attend together and no mask is needed. Routing chooses for every row by its own queries.
-    """
-
-    def __init__(
-        self,
-        memory: Memory,
-        films: int,
-        chunks: int,
-        length: int,
-        noisy_copies: int = 1,
-        context: list[Past] | None = None,
-    ) -> None:
-        """Rows are film-major in each half. `context` is that of the clean rows, by layer."""
-        self.memory, self.films, self.chunks, self.length = memory, films, chunks, length
-        self.copies, self.context = 1 + noisy_copies, context
-        self.plans = [memory.plan(chunk * length, length) for chunk in range(chunks)]
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        width, device, n = q.shape[-1], q.device, grid[0] * grid[1]
-        films, chunks = self.films, self.chunks
-        # [copies, films, chunks, …] of the rows, [films, frames, n, H, D] of the clean pages
-        q_, k_, v_ = (x.unflatten(0, (self.copies, films, chunks)) for x in (q, k, v))
-        k_pages, v_pages = (x[0].flatten(1, 2).unflatten(1, (-1, n)) for x in (k_, v_))
-        descriptors = k_pages.detach().float().mean(dim=2).flatten(2) if self.memory.routed else None
-        out = []
-        for chunk, plan in enumerate(self.plans):
-            own = [x[:, :, chunk].flatten(0, 1) for x in (q_, k_, v_)]
-            past = []
-            if self.context is not None:
-                known = (x.unflatten(0, (films, chunks))[:, chunk] for x in self.context[layer])
-                past.append(tuple(x.repeat(self.copies, 1, 1, 1) for x in known))
-            if plan.fixed:
-                seen = torch.tensor(plan.fixed, device=device)
-                table = frame_table(plan.positions, *grid, width, device)
-                keys = rotate(k_pages[:, seen].flatten(1, 2), table).repeat(self.copies, 1, 1, 1)
-                past.append((keys, v_pages[:, seen].flatten(1, 2).repeat(self.copies, 1, 1, 1)))
-            first, last = plan.candidates
-            if descriptors is not None and last > first and self.memory.routed is not None:
-                near = descriptors[:, first:last].repeat(self.copies, 1, 1)
-                best = choose(own[0].detach(), near, self.memory.routed.frames) + first
-                film = torch.arange(films, device=device).repeat(self.copies)[:, None]
-                positions = tuple(range(plan.routed_at, plan.routed_at + best.shape[1]))
-                table = frame_table(positions, *grid, width, device)
-                past.append((rotate(k_pages[film, best].flatten(1, 2), table), v_pages[film, best].flatten(1, 2)))
-            table = frame_table(tuple(range(plan.base, plan.base + self.length)), *grid, width, device)
-            out.append(attend(own[0], own[1], own[2], table, past).unflatten(0, (self.copies, films)))
-        return torch.stack(out, dim=2).flatten(0, 2)

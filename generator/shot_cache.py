@@ -108,17 +108,18 @@ class ShotCache:
         return [best[i] for i in order]
 
 
-def compressed_history(segment: Compressed, history_CFhw: Tensor, base: int) -> list[Keyframes]:
-    """This shot's newest latents at 1x, 4x and 32x, standing right before position `base`."""
-    found, newest = [], history_CFhw.shape[1]
+def compressed_history(segment: Compressed, history_RCFhw: Tensor, base: int) -> list[Keyframes]:
+    """The newest latents of every row's shot at 1x, 4x and 32x, standing right before position `base`."""
+    frames_in_all = history_RCFhw.shape[2]
+    found, newest = [], frames_in_all
     for count, factor in segment.levels:
         first = max(0, newest - count)
         if first < newest:
             frames = list(range(first, newest))
             if factor == 32 and len(frames) % 2:  # two frames share a token
                 frames.insert(0, first)
-            positions = tuple(base - (history_CFhw.shape[1] - f) for f in frames)
-            found.append(Keyframes(history_CFhw[None, :, frames], factor, positions, segment.noise))
+            positions = tuple(base - (frames_in_all - f) for f in frames)
+            found.append(Keyframes(history_RCFhw[:, :, frames], factor, positions, segment.noise))
         newest = first
     return found
 
@@ -133,7 +134,7 @@ def gather_context(
         positions = tuple(range(at["shots"], at["shots"] + len(cached)))
         context.append(Keyframes(torch.stack(list(cached), dim=1)[None], 1, positions, memory.shots.noise))
     if memory.compressed and history_CFhw is not None and history_CFhw.shape[1]:
-        context += compressed_history(memory.compressed, history_CFhw, at["chunk"])
+        context += compressed_history(memory.compressed, history_CFhw[None], at["chunk"])
     return [_noised(k, seed_of(*seed, "context", i)) if k.timestep else k for i, k in enumerate(context)]
 
 

@@ -156,7 +156,8 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         cut_stream: whether the autoencoder's stream goes on over a cut (`continue`) or begins anew (`restart`).
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
+    _gradient_checkpointing_func: Any
 
     @register_to_config
     def __init__(
@@ -189,6 +190,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         self.norm_out = LayerNorm(width, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(width, out_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
+        self.gradient_checkpointing = False
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
@@ -260,8 +262,12 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         high, wide = self.grid(rows, columns)
         x = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2)
         time, time_RT6d, text = self.condition_embedder(timestep[:, None], encoder_hidden_states)
+        seen = context or Alone()
         for layer, block in enumerate(self.blocks):
-            x = block(x, text, time_RT6d, layer, context or Alone(), (high, wide))
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = self._gradient_checkpointing_func(block, x, text, time_RT6d, layer, seen, (high, wide))
+            else:
+                x = block(x, text, time_RT6d, layer, seen, (high, wide))
         shift, scale = (self.scale_shift_table.float() + time.float()).chunk(2, dim=1)
         x = self.proj_out((self.norm_out(x) * (1 + scale) + shift).to(x.dtype))
         _, p, q = cast(Any, self.config).patch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,13 +24,18 @@ def read_footage(path: Path, *, width: int, height: int, fps: int, frames: int) 
     if path.suffix.lower() in STILLS:
         still = np.array(ImageOps.fit(load_reference(path), (width, height)))
         return np.repeat(still[None], frames, axis=0)
-    import av
-
     if not path.is_file():
         raise InputError(f"footage {path} does not exist")
+    return decode_clip(path, str(path), width=width, height=height, fps=fps, frames=frames)
+
+
+def decode_clip(source: Any, name: str, *, width: int, height: int, fps: int, frames: int) -> Frames:
+    """The same of a clip that is open: a path or a binary stream; `name` is for the error."""
+    import av
+
     made: list[Frames] = []
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(source) if isinstance(source, Path) else source) as container:
             for frame in container.decode(video=0):
                 due = int((frame.time or 0.0) * fps + 0.5)  # the frame stands until the next one is due
                 if due < len(made):
@@ -41,8 +47,8 @@ def read_footage(path: Path, *, width: int, height: int, fps: int, frames: int) 
                     break
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise InputError(
-            f"footage {path} is no readable clip ({type(error).__name__}): give a picture or a video"
+            f"footage {name} is no readable clip ({type(error).__name__}): give a picture or a video"
         ) from error
     if not made:
-        raise InputError(f"footage {path} holds no pictures")
+        raise InputError(f"footage {name} holds no pictures")
     return np.stack(made[:frames])

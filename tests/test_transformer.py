@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from filmwright.generator.contexts import Keyframes, Packed, Paged
+from filmwright.generator.contexts import Keyframes, Paged
 from filmwright.generator.memory import Memory, parse_memory
+from filmwright.generator.packed import Noting, Packed, Unrolled
 from filmwright.generator.pages import PageShape, PageStore
 from filmwright.generator.transformer import CausalWanTransformer3DModel
 
@@ -48,21 +49,38 @@ def test_one_chunk_alone_equals_diffusers_wan() -> None:
         assert (ours(x, time, text) - expected).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize("written", ["window(2)", "sink(2)+window(1)", "routed(2)+window(1)", "routed(3)"])
+@pytest.mark.parametrize(
+    "written", ["window(2)", "sink(2)+window(1)", "routed(2)+window(1)", "routed(3)", "state(1)+routed(2)+window(1)"]
+)
 def test_the_packed_forward_of_training_equals_the_paged_rollout(written: str) -> None:
+    """And so do its two parts, a clean pass that keeps pages and a noisy pass over them, and the rollout of training."""
     model, memory, length, chunks, films = random_model(), parse_memory(written), 3, 5, 2
+    hidden, rows = memory.state.frames if memory.state else 0, films * chunks
     torch.manual_seed(1)
-    clean, noisy = (torch.randn(films * chunks, 16, length, 4, 8) for _ in range(2))
-    text = torch.randn(films * chunks, 5, 24)
-    times = torch.cat([torch.zeros(films * chunks), torch.full((films * chunks,), 500.0)])
+    clean, noisy = (torch.randn(rows, 16, hidden + length, 4, 8) for _ in range(2))
+    text = torch.randn(rows, 5, 24)
+    zero, half = torch.zeros(rows), torch.full((rows,), 500.0)
     with torch.no_grad():
         context = Packed(memory, films, chunks, length)
-        packed = model(torch.cat([clean, noisy]), times, torch.cat([text, text]), context)[films * chunks :]
+        both = (torch.cat(pair) for pair in ((clean, noisy), (zero, half), (text, text)))
+        packed = model(*both, context)[rows:]
+        noting = Noting(context)
+        model(clean, zero, text, noting)
+        apart = model(noisy, half, text, Packed(memory, films, chunks, length, pages=noting.pages))
+        unrolled, beside = Unrolled(memory, films, length), []
+        for chunk in range(chunks):
+            row = slice(chunk, None, chunks)
+            unrolled.chunk, unrolled.commit = chunk, False
+            beside.append(model(noisy[row], half[row], text[row], unrolled))
+            unrolled.commit = True
+            model(clean[row], zero[row], text[row], unrolled)
+        assert (apart - packed).abs().max() <= 1e-5
+        assert (torch.stack(beside, dim=1).flatten(0, 1) - packed).abs().max() <= 1e-5
         for film in range(films):
             store = PageStore(SHAPE, memory, length)
             for chunk in range(chunks):
                 row = slice(film * chunks + chunk, film * chunks + chunk + 1)
-                rolled = model(noisy[row], torch.tensor([500.0]), text[row], Paged(store, memory))
+                rolled = model(noisy[row], half[row], text[row], Paged(store, memory))
                 commit(model, store, memory, clean[row], text[row])
                 assert (rolled - packed[row]).abs().max() <= 1e-5
 
@@ -121,7 +139,7 @@ def test_pinned_pictures_are_seen_alike_in_training_and_in_a_rollout() -> None:
     with torch.no_grad():
         context = model.remember([Keyframes(pins, 1, (0, 1), 120)], text)
         packed = model(
-            torch.cat([clean, noisy]), times, torch.cat([text, text]), Packed(memory, films, chunks, length, 1, context)
+            torch.cat([clean, noisy]), times, torch.cat([text, text]), Packed(memory, films, chunks, length, context)
         )[rows:]
         for film in range(films):
             store = PageStore(SHAPE, memory, length)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from .recipe import AutoencoderSettings
+from .sizes import Size
 from .world import SPLITS, random_clip
 
 CLIP_FRAMES = 12
@@ -17,11 +19,9 @@ PUPPET_WEIGHT = 4.0
 
 
 class AutoencoderStage:
-    name = "autoencoder"
-    learning_rate = 1.5e-3
-
-    def __init__(self, *, width: int, height: int, batch: int, device: torch.device) -> None:
-        self.width, self.height, self.size, self.device = width, height, batch, device
+    def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device) -> None:
+        self.settings, self.name, self.clips, self.device = settings, settings.name, settings.clips, device
+        self.width, self.height = size.width, size.height
         self.autoencoder = TinyVideoAutoencoder().to(device)
         self._statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
@@ -33,18 +33,26 @@ class AutoencoderStage:
         self._statistics = (tuple(config.latents_mean), tuple(config.latents_std))
 
     @property
-    def model(self) -> nn.Module:
-        model: nn.Module = self.autoencoder
-        return model
+    def parts(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.autoencoder}
 
-    def batch(self, seed: int) -> tuple[Tensor, Tensor]:
+    def part(self, step: int) -> str:
+        return "autoencoder"
+
+    def learning_rate(self, part: str) -> float:
+        return self.settings.learning_rate
+
+    def sharded(self) -> list[nn.Module]:
+        return []
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
         clips = [
-            random_clip(seed * self.size + i, width=self.width, height=self.height, frames=CLIP_FRAMES)
-            for i in range(self.size)
+            random_clip(step * self.clips + i, width=self.width, height=self.height, frames=CLIP_FRAMES)
+            for i in range(self.clips)
         ]
         return torch.stack([c.frames for c in clips]), torch.stack([c.puppets for c in clips])
 
-    def loss(self, batch: tuple[Tensor, Tensor], progress: float) -> dict[str, Tensor]:
+    def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> dict[str, Tensor]:
         video, puppets = (t.to(self.device) for t in batch)
         with torch.autocast(self.device.type, torch.bfloat16):
             seen, raw = self.autoencoder.reconstruct(video, noise=0.05)
@@ -58,13 +66,15 @@ class AutoencoderStage:
         psnr = -10.0 * torch.log10(error.square().mean())
         return {"loss": mae + 2.0 * mse + 0.5 * edges + 0.01 * scale, "mae": mae, "psnr": psnr}
 
-    def after_step(self, ema: nn.Module) -> None:
+    def after_step(self, part: str) -> None:
         pass
 
-    def save(self, ema: nn.Module, folder: Path) -> None:
+    def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes `vae/` with the latents' statistics, measured on clips of the validation split."""
-        model: Any = ema
-        mean, std = self._statistics or self._measure(model)
+        config: Any = self.autoencoder.config
+        model: Any = TinyVideoAutoencoder.from_config(config)
+        model.load_state_dict(averaged)
+        mean, std = self._statistics or self._measure(model.to(self.device))
         model.register_to_config(latents_mean=mean, latents_std=std)
         model.save_pretrained(folder / "vae")
 

@@ -3,6 +3,7 @@ same random frames, half of which have been through the autoencoder, as generate
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,9 @@ from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import caption
+from .recipe import EyesSettings
 from .sizes import Size
 from .world import FPS, SPLITS, random_film
-
-FRAMES_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -61,36 +61,43 @@ def build_clip(vocabulary: int) -> Any:
     return CLIPModel(config)
 
 
-class EyesStage:
-    name = "eyes"
-    learning_rate = 1e-3
+def through(autoencoder: TinyVideoAutoencoder, clips: Tensor) -> Tensor:
+    """Clips [B, T, 3, H, W] as the autoencoder gives them back."""
+    with torch.no_grad(), torch.autocast(clips.device.type, torch.bfloat16):
+        seen, _ = autoencoder.decode(autoencoder.encode(clips))
+    return seen.float()
 
-    def __init__(self, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device) -> None:
+
+class EyesStage:
+    def __init__(
+        self, settings: EyesSettings, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device
+    ) -> None:
+        self.settings, self.name = settings, settings.name
         self.size, self.autoencoder, self.device = size, autoencoder, device
         self.tokenizer = build_tokenizer()
         self.nets = nn.ModuleDict({"clip": build_clip(len(self.tokenizer)), "reader": FrameReader()}).to(device)
 
     @property
-    def model(self) -> nn.Module:
-        return self.nets
+    def parts(self) -> dict[str, nn.Module]:
+        return {"eyes": self.nets}
 
-    def batch(self, seed: int) -> FrameBatch:
-        return random_frames(SPLITS["train"] + 500_000_000 + seed * FRAMES_PER_BATCH, FRAMES_PER_BATCH, self.size)
+    def part(self, step: int) -> str:
+        return "eyes"
 
-    def frames(self, batch: FrameBatch, half: bool) -> Tensor:
-        """One frame per clip; all through the autoencoder, or only every second."""
+    def learning_rate(self, part: str) -> float:
+        return self.settings.learning_rate
+
+    def sharded(self) -> list[nn.Module]:
+        return []
+
+    def batch(self, step: int) -> FrameBatch:
+        count = self.settings.frames
+        return random_frames(SPLITS["train"] + 500_000_000 + step * count, count, self.size)
+
+    def loss(self, batch: FrameBatch, step: int, progress: float) -> dict[str, Tensor]:
         clips = batch.clips.to(self.device)
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
-            part = clips[::2] if half else clips
-            seen, _ = self.autoencoder.decode(self.autoencoder.encode(part))
-        if half:
-            clips[::2] = seen.float()
-        else:
-            clips = seen.float()
-        return clips[:, 2]
-
-    def loss(self, batch: FrameBatch, progress: float) -> dict[str, Tensor]:
-        frames = self.frames(batch, half=True)
+        clips[::2] = through(self.autoencoder, clips[::2])
+        frames = clips[:, 2]
         labels = {name: value.to(self.device) for name, value in batch.labels.items()}
         out = self.nets["reader"](F.interpolate(frames, (64, 128), mode="area"))
         reading = sum(F.cross_entropy(out[name], labels[name]) for name in ("set", "time", "view"))
@@ -108,19 +115,20 @@ class EyesStage:
         right = (out["kinds"] > 0).eq(labels["kinds"] > 0).float().mean()
         return {"loss": reading + contrast, "contrast": contrast, "kinds_right": right}
 
-    def after_step(self, ema: nn.Module) -> None:
+    def after_step(self, part: str) -> None:
         pass
 
-    def save(self, ema: nn.Module, folder: Path) -> None:
-        nets: Any = ema
+    def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
+        nets: Any = copy.deepcopy(self.nets)
+        nets.load_state_dict(averaged)
         nets["clip"].save_pretrained(folder / "clip")
         nets["reader"].save_pretrained(folder / "reader")
 
 
-def measure_prompt_floor(clip: Clip, stage: EyesStage) -> float:
+def measure_prompt_floor(clip: Clip, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device) -> float:
     """Halfway between the similarity of validation frames to their own captions and to others'."""
-    batch = random_frames(SPLITS["validation"], 64, stage.size)
-    frames = stage.frames(batch, half=False)
+    batch = random_frames(SPLITS["validation"], 64, size)
+    frames = through(autoencoder, batch.clips.to(device))[:, 2]
     similar = clip.images(frames) @ clip.texts(batch.captions).T
     own = similar.diagonal().mean()
     others = (similar.sum() - similar.diagonal().sum()) / (similar.numel() - len(similar))

@@ -1,177 +1,331 @@
-"""The recipe: which stages run, for how long, and how their results become a bundle."""
+"""A recipe: which stages train a model, in which order, each with its own typed settings. Read from YAML."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import torch
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.bundle import BUNDLED, quiet_libraries
-from ..generator.clip import load_clip
-from ..generator.text import TEXT_TOKENS, build_tokenizer
-from ..generator.transformer import CausalWanTransformer3DModel
-from ..storyboard.errors import FilmwrightError, InputError
-from .autoencoder import AutoencoderStage
-from .eyes import EyesStage, measure_prompt_floor
-from .sizes import CHUNK_LATENTS, PINNED_MEMORY, SHIFT, SIZES, Size
-from .trainer import Report, run_stage
-from .transformer import BaseStage, StudentStage
-from .world import FPS
+from ..generator.memory import Memory, parse_memory
+from ..storyboard.errors import InputError
+from .sizes import SIZES
 
-SHARES = {"autoencoder": 0.28, "base": 0.5, "student": 0.14, "eyes": 0.08}
-"""Each stage's part of --minutes."""
+RECIPES = Path(__file__).parent / "recipes"
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Timestep = Annotated[int, Field(ge=0, le=999)]
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda`.
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    Raises:
-        InputError: unknown, or not on this machine.
+
+class StageSettings(_Settings):
+    """What every stage has.
+
+    Attributes:
+        name: of the stage, and of its folder in the run.
+        share: of the run's minutes; `steps` says exactly how long instead.
+        muon: Muon for the matrices of transformer blocks, at `muon` times the learning rate; 0 for AdamW throughout.
+        average: decay of the exponential average of the weights, which is what a stage hands on.
+        precision: of matrix products; weights and optimiser are fp32 always.
+        checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"--device {name!r} is unknown: choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this machine has no CUDA device that torch can use; choose cpu")
-    return torch.device(name)
+
+    name: Name
+    share: float = Field(default=1.0, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    warmup_steps: int = Field(default=100, ge=1)
+    muon: float = Field(default=0.0, ge=0)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    average: Fraction = 0.995
+    precision: Literal["bf16", "fp32"] = "bf16"
+    checkpointing: bool = False
 
 
-def train(
-    size: str,
-    *,
-    minutes: float,
-    device: str,
-    out: Path | None,
-    stage: str | None,
-    seed: int,
-    scratch: bool,
-    report: Report,
-) -> Path:
-    """Runs the stages and writes `OUT/model`; returns that folder.
+class AutoencoderSettings(StageSettings):
+    """Clips to latents and back: L1 + 2·MSE + edges, puppets weighted."""
 
-    A stage goes on from its checkpoint. Without one it starts from the bundled weights of that size (the optimiser warms up
-    again, and only the decoder of the autoencoder is trained, so that latents keep their meaning) unless `scratch`.
+    kind: Literal["autoencoder"]
+    clips: int = Field(default=3, ge=1)
 
-    Raises:
-        InputError: unknown size, stage or device, or no time.
+
+class EyesSettings(StageSettings):
+    """The small CLIP and the frame reader, on single frames."""
+
+    kind: Literal["eyes"]
+    frames: int = Field(default=32, ge=2)
+
+
+class FilmSettings(StageSettings):
+    """What all stages of the transformer have.
+
+    Attributes:
+        start: the stage whose weights it goes on from; the one before when left out.
+        films, chunks: films of a step, and chunks of a film.
+        memories: policy -> how often it is drawn, anew for every step.
+        shift: warps noise levels towards noise; it moves to `final_shift` over the stage.
+        matter: weight of puppets against their surroundings, beyond 1.
+        picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
+            which they are labelled (FilmWeaver: 100-400 and 0-100).
+        pinned: how often the pictures are references, and captions leave looks to them; else keyframes of earlier shots.
     """
-    if size not in SIZES:
-        raise InputError(f"size {size!r} is unknown: choose one of {', '.join(SIZES)}")
-    if stage is not None and stage not in SHARES:
-        raise InputError(f"--stage {stage!r} is unknown: choose one of {', '.join(SHARES)}")
-    if not 0 < minutes <= 100_000:
-        raise InputError(f"--minutes {minutes:g} is out of range: give more than 0")
-    chosen, where = SIZES[size], choose_device(device)
-    quiet_libraries()
-    folder = out or Path("runs") / size
-    bundled = BUNDLED / size
-    start = bundled if not scratch and (bundled / "profile.json").is_file() else None
-    for name in [stage] if stage else list(SHARES):
-        built = build_stage(name, chosen, folder, where, start)
-        run_stage(built, folder / name, minutes=minutes if stage else minutes * SHARES[name], seed=seed, report=report)
-    return write_bundle(chosen, folder, where)
+
+    start: Name | None = None
+    films: int = Field(default=3, ge=1)
+    chunks: int = Field(default=12, ge=1)
+    memories: dict[str, float] = Field(min_length=1)
+    shift: float = Field(default=3.0, ge=1)
+    matter: float = Field(default=3.0, ge=0)
+    picture_noise: tuple[Timestep, Timestep] = (0, 300)
+    history_noise: tuple[Timestep, Timestep] = (0, 100)
+    pinned: Fraction = 0.5
+
+    @model_validator(mode="after")
+    def _sensible(self) -> FilmSettings:
+        for written, weight in self.memories.items():
+            memory = parse_memory(written)
+            if not weight > 0:
+                raise ValueError(f"memories: {written} has weight {weight:g}; give more than 0, or leave it out")
+            if memory.absolute:
+                raise ValueError(f"memories: {written}: absolute positions are not trained; leave 'absolute' out")
+            if memory.compressed and (memory.routed or memory.state or memory.sink):
+                raise ValueError(f"memories: {written}: compressed is trained alone or with shots(K)")
+        for name in ("picture_noise", "history_noise"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} {low}-{high} is no range: the first must not be the larger")
+        return self
+
+    def policies(self) -> dict[Memory, float]:
+        return {parse_memory(written): weight for written, weight in self.memories.items()}
 
 
-def _find(folder: Path, part: str, start: Path | None, *, needed_by: str) -> Path:
-    """Where a stage's input is: this run's, else the bundle's."""
-    stages = {"vae": ("autoencoder",), "transformer": ("student", "base"), "clip": ("eyes",), "reader": ("eyes",)}
-    for candidate in [*(folder / s / part for s in stages[part]), *([start / part] if start else [])]:
-        if (candidate / "config.json").is_file():
-            return candidate
-    raise FilmwrightError(
-        f"stage {needed_by} needs {part} weights in {folder}: run the earlier stages first (leave --stage out)"
-    )
+class TuningSettings(FilmSettings):
+    """Long multi-shot causal tuning by teacher forcing (CausalCine §3.2).
+
+    Attributes:
+        copies: noisy copies per clean one; the clean half costs as much as a copy and gives no loss.
+        timesteps: one noise level per chunk, or one for the whole film.
+        prompt_dropout: part of the chunks that are told nothing, for guidance.
+        history_patches: whether the model gets patchifiers for compressed history.
+        guidance: recommended for sampling the result in `sampling_steps` Euler steps.
+    """
+
+    kind: Literal["tuning"]
+    copies: int = Field(default=2, ge=1)
+    timesteps: Literal["chunk", "film"] = "chunk"
+    final_shift: float = Field(default=1.2, ge=1)
+    prompt_dropout: Fraction = 0.1
+    history_patches: bool = False
+    guidance: float = Field(default=3.5, ge=1)
+    sampling_steps: int = Field(default=12, ge=1)
+
+    @model_validator(mode="after")
+    def _patches(self) -> TuningSettings:
+        if not self.history_patches and any(memory.compressed for memory in self.policies()):
+            raise ValueError("memories with compressed need history_patches: true")
+        return self
 
 
-def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
-    loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
-    ready: TinyVideoAutoencoder = loaded.float().eval().requires_grad_(False).to(device)
-    return ready
+class FewStepSettings(FilmSettings):
+    """What the three ways to a few-step student share: timesteps before warping, and the teacher's guidance."""
+
+    teacher: Name | None = None
+    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (1000, 750, 500, 250)
+    guidance: float = Field(default=2.0, ge=1)
+
+    @model_validator(mode="after")
+    def _falling(self) -> FewStepSettings:
+        if list(self.timesteps) != sorted(set(self.timesteps), reverse=True):
+            raise ValueError(f"timesteps {list(self.timesteps)} must fall")
+        if any(memory.compressed for memory in self.policies()):
+            raise ValueError("memories with compressed cannot be distilled yet; use window, routed, state or shots")
+        return self
 
 
-def build_stage(name: str, size: Size, folder: Path, device: torch.device, start: Path | None) -> Any:
-    """A stage ready to run, its inputs loaded."""
-    fresh = not (folder / name / "checkpoint.pt").exists()
-    if name == "autoencoder":
-        stage = AutoencoderStage(width=size.width, height=size.height, batch=size.clips, device=device)
-        if fresh and start is not None:
-            stage.go_on_from(load_autoencoder(start / "vae", device))
-        return stage
-    autoencoder = load_autoencoder(_find(folder, "vae", start, needed_by=name), device)
-    if name == "base":
-        base = BaseStage(size, autoencoder, device)
-        if fresh and start is not None:
-            base.load(start)
-        return base
-    if name == "student":
-        where = folder / "base" if (folder / "base" / "transformer").is_dir() else start
-        if where is None:
-            raise FilmwrightError(
-                f"stage student needs base weights in {folder}: run the earlier stages first (leave --stage out)"
+class ConsistencySettings(FewStepSettings):
+    """Causal consistency distillation (Causal-Forcing++): one guided Euler step of the teacher on a grid."""
+
+    kind: Literal["consistency"]
+    grid: int = Field(default=48, ge=2)
+    target_average: Fraction = 0.95
+
+
+class OdeSettings(FewStepSettings):
+    """Causal ODE regression: the teacher's trajectories, teacher-forced; the student meets their ends from its timesteps.
+
+    Attributes:
+        trajectory: Euler steps of the teacher.
+        reuse: steps trained on the same trajectories.
+    """
+
+    kind: Literal["ode"]
+    trajectory: int = Field(default=48, ge=2)
+    reuse: int = Field(default=8, ge=1)
+
+
+class DistributionSettings(FewStepSettings):
+    """Distribution matching with an adversarial head (CausalCine §3.4, AdaState's horizon weighting).
+
+    Attributes:
+        ratio: updates of the fake score for one of the student.
+        critic_rate: the fake score's learning rate.
+        adversarial: weight of the head's loss for the student; `critic_adversarial` for the fake score. 0 leaves it out.
+        smooth: weight of the approximate R1 penalty on real films.
+        horizon: how much more the last chunk weighs than the first: 1 for all alike.
+        through: transitions of the state that gradients go through in a row.
+        clamp: noise levels at which scores are compared.
+    """
+
+    kind: Literal["distribution"]
+    ratio: int = Field(default=5, ge=1)
+    critic_rate: float = Field(gt=0, le=1)
+    adversarial: float = Field(default=0.01, ge=0)
+    critic_adversarial: float = Field(default=0.01, ge=0)
+    smooth: float = Field(default=0.0, ge=0)
+    horizon: float = Field(default=1.0, ge=1)
+    through: int = Field(default=0, ge=0, le=8)
+    clamp: tuple[Timestep, Timestep] = (20, 980)
+
+
+class LoraSettings(TuningSettings):
+    """Tuning of low-rank adapters on a model whose own weights stay as they are (peft)."""
+
+    kind: Literal["lora"]  # type: ignore[assignment]
+    history_patches: Literal[False] = False
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1)
+
+
+Stage = Annotated[
+    AutoencoderSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings | EyesSettings,
+    Field(discriminator="kind"),
+]  # fmt: skip
+
+
+class Recipe(_Settings):
+    """A whole recipe.
+
+    Attributes:
+        size: a size of ours, trained in the small world; or
+        weights: a folder of weights (or a bundled name) to go on from.
+        data: a folder of clips to train on; the small world when left out.
+        chunk_latents: latent frames of a chunk.
+        memory: default memory of the result.
+        result: the stage whose weights are bundled; the last of the transformer's that has run when left out.
+    """
+
+    name: Name
+    size: str | None = None
+    weights: str | None = None
+    data: str | None = None
+    chunk_latents: int = Field(default=3, ge=1, le=32)
+    memory: str | None = None
+    result: Name | None = None
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if (self.size is None) == (self.weights is None):
+            raise ValueError("give either size (of ours) or weights (a folder to go on from)")
+        if self.size is not None and self.size not in SIZES:
+            raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
+        seen: dict[str, StageSettings] = {}
+        for stage in self.stages:
+            if stage.name in seen:
+                raise ValueError(f"stage name {stage.name!r} is used twice")
+            if self.size is None and stage.kind in ("autoencoder", "eyes"):
+                raise ValueError(
+                    f"stage {stage.name}: {stage.kind} trains in the small world alone; give size instead of weights"
+                )
+            if self.data is not None and stage.kind in ("autoencoder", "eyes"):
+                raise ValueError(f"stage {stage.name}: {stage.kind} trains in the small world alone; leave data out")
+            if isinstance(stage, FilmSettings):
+                for memory in stage.policies():
+                    if memory.chunk not in (None, self.chunk_latents):
+                        raise ValueError(
+                            f"stage {stage.name}: memory {memory} has other chunks than chunk_latents {self.chunk_latents}"
+                        )
+                for role in ("start", "teacher"):
+                    wanted = getattr(stage, role, None)
+                    if wanted is not None and not isinstance(seen.get(wanted), FilmSettings):
+                        raise ValueError(
+                            f"stage {stage.name}: {role} {wanted!r} is no earlier stage of the transformer"
+                        )
+            seen[stage.name] = stage
+        if self.memory is not None:
+            parse_memory(self.memory)
+        elif self.size is not None:
+            raise ValueError("memory: name the default memory of the result, such as window(3)")
+        if self.result is not None and not isinstance(seen.get(self.result), FilmSettings):
+            raise ValueError(f"result {self.result!r} is no stage of the transformer")
+        return self
+
+    def on(self, *, weights: str | None, data: Path | None) -> Recipe:
+        """The recipe on other weights and data.
+
+        Raises:
+            InputError: it trains a size of ours, which starts from its own, in the small world.
+        """
+        given: dict[str, str] = {}
+        if weights is not None:
+            given["weights"] = weights
+        if data is not None:
+            given["data"] = str(data)
+        if given and self.size is not None:
+            raise InputError(
+                f"recipe {self.name} trains {self.size} in the small world: it takes no "
+                f"{' and no '.join(given)}; use 'lora', or a recipe with weights"
             )
-        return StudentStage(size, autoencoder, device, where)
-    return EyesStage(size, autoencoder, device)
+        return self.model_copy(update=given)
+
+    def stage(self, name: str) -> Any:
+        """The settings of a stage.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise InputError(f"--stage {name!r} is unknown: choose one of {', '.join(s.name for s in self.stages)}")
 
 
-def _forget_path(config: Path) -> None:
-    """Takes out where the weights lay on the machine that made them."""
-    values = json.loads(config.read_text(encoding="utf-8"))
-    values.pop("_name_or_path", None)
-    config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def bundled_recipes() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def write_bundle(size: Size, folder: Path, device: torch.device) -> Path:
-    """Collects the newest weights of every stage into `folder/model`, in bf16.
+def read_recipe(wanted: str) -> Recipe:
+    """A bundled recipe by name, or one from a YAML file.
 
-    Without a student the base is bundled, to be sampled in many steps.
+    Raises:
+        InputError: there is none, or it does not hold; the message names every wrong value.
     """
-    from transformers import CLIPModel, UMT5EncoderModel
+    path = RECIPES / f"{wanted}.yaml"
+    if not path.is_file():
+        path = Path(wanted)
+        if path.suffix not in (".yaml", ".yml"):
+            raise InputError(f"recipe {wanted!r} is unknown: choose {', '.join(bundled_recipes())}, or a .yaml file")
+        if not path.is_file():
+            raise InputError(f"recipe {path} does not exist")
+    try:
+        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} is no YAML: {str(error).splitlines()[0]}") from error
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"recipe {path}: " + "; ".join(_said(e) for e in error.errors())) from error
 
-    from ..evaluation.readers import FrameReader
 
-    target, fresh = folder / "model", folder / "model.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    student = (folder / "student" / "transformer").is_dir()
-    source = folder / ("student" if student else "base")
-    start = BUNDLED / size.name
-    if not (source / "transformer").is_dir():
-        source = start
-    vae = _find(folder, "vae", start, needed_by="the bundle")
-    parts: list[tuple[str, Any, Path]] = [
-        ("vae", TinyVideoAutoencoder, vae),
-        ("transformer", CausalWanTransformer3DModel, source / "transformer"),
-        ("text_encoder", UMT5EncoderModel, source / "text_encoder"),
-    ]
-    eyes = folder / "eyes" if (folder / "eyes" / "clip").is_dir() else start
-    if (eyes / "clip").is_dir():
-        parts += [("clip", CLIPModel, eyes / "clip"), ("reader", FrameReader, eyes / "reader")]
-    for name, model, path in parts:
-        model.from_pretrained(path).to(torch.bfloat16).save_pretrained(fresh / name)
-        _forget_path(fresh / name / "config.json")
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(fresh / "tokenizer")
-    floor = None
-    if (fresh / "clip").is_dir():
-        stage = EyesStage(size, load_autoencoder(fresh / "vae", device), device)
-        floor = measure_prompt_floor(load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, device), stage)
-    if source == start:
-        sampling = json.loads((start / "profile.json").read_text(encoding="utf-8"))["sampling"]
-    elif student:
-        sampling = {"kind": "few-step", "timesteps": [1000, 750, 500, 250], "shift": SHIFT}
-    else:
-        sampling = {"kind": "euler", "steps": 12, "shift": SHIFT, "guidance": 3.5}
-    profile = {
-        "name": size.name, "licence": "Apache-2.0", "fps": FPS, "width": size.width, "height": size.height, "enlarge": 4,
-        "chunk_latents": CHUNK_LATENTS, "memory": str(PINNED_MEMORY), "prompt_floor": floor, "sampling": sampling,
-    }  # fmt: skip
-    (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
-    if (start / "README.md").is_file():
-        shutil.copy(start / "README.md", fresh / "README.md")
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.replace(target)
-    return target
+def _said(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..generator.memory import parse_memory
-
 
 @dataclass(frozen=True)
 class Size:
-    """A model size: its frame in pixels, its transformer, and what a step of each stage holds."""
+    """A model size: its frame in pixels and its transformer."""
 
     name: str
     width: int
@@ -19,8 +17,6 @@ class Size:
     head_width: int
     layers: int
     ffn: int
-    clips: int
-    films: int
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -31,19 +27,11 @@ class Size:
         return {
             "num_attention_heads": self.heads, "attention_head_dim": self.head_width, "num_layers": self.layers,
             "ffn_dim": self.ffn, "text_dim": 128, "freq_dim": 60, "in_channels": 16, "out_channels": 16,
-            "trained_span": PINNED_MEMORY.span(CHUNK_LATENTS), "trained_segments": ("window", "shots"), "cut_stream": "restart",
+            "cut_stream": "restart",
         }  # fmt: skip
 
 
-CHUNK_LATENTS = 3
-CHUNK_FRAMES = 12
-FILM_CHUNKS = 4
-MEMORY = parse_memory("window(3)")
-PINNED_MEMORY = parse_memory("shots(3)+window(3)")
-"""The policies the base is trained with, drawn anew for every step."""
-SHIFT = 3.0
-
 SIZES = {
-    "nano": Size("nano", 128, 64, heads=3, head_width=56, layers=5, ffn=304, clips=3, films=8),
-    "mini": Size("mini", 256, 128, heads=4, head_width=64, layers=8, ffn=512, clips=3, films=8),
+    "nano": Size("nano", 128, 64, heads=3, head_width=56, layers=5, ffn=304),
+    "mini": Size("mini", 256, 128, heads=4, head_width=64, layers=8, ffn=512),
 }

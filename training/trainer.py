@@ -1,81 +1,111 @@
-"""One loop for every training stage: a time budget, an average of the weights, checkpoints that survive a kill."""
+"""One loop for every stage: a budget, an average of the weights, checkpoints that survive a kill.
+
+Everything a step does follows from its number, the seed and the weights, so a run that was interrupted ends in the same
+weights as one that was not (with a budget in steps; a budget in minutes moves the learning rate by the clock).
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..storyboard.errors import FilmwrightError
+from ..storyboard.errors import FilmwrightError, InputError
+from . import checkpoint
+from .films import draw_seed
+from .parallel import World, local, share_out, whole
+from .recipe import StageSettings
+
+REPORT_SECONDS, SAVE_SECONDS = 5.0, 60.0
 
 
 class Stage(Protocol):
     """What a stage brings to the loop."""
 
     name: str
-    learning_rate: float
-    """AdamW's. Muon's, for the matrices of transformer blocks, is `MUON_RATIO` times as high."""
+    settings: Any
 
     @property
-    def model(self) -> nn.Module:
-        """Holds every trained parameter."""
+    def parts(self) -> dict[str, nn.Module]:
+        """What is trained, by name; the first is averaged and handed on."""
 
-    def batch(self, seed: int) -> Any:
-        """Makes the batch of a step on the CPU; runs on another thread than `loss`."""
+    def part(self, step: int) -> str:
+        """The part that a step trains."""
 
-    def loss(self, batch: Any, progress: float) -> dict[str, Tensor]:
+    def learning_rate(self, part: str) -> float:
+        """Its peak."""
+
+    def sharded(self) -> list[nn.Module]:
+        """Every network whose weights are shared out over devices."""
+
+    def batch(self, step: int) -> Any:
+        """The data of a step, made on another thread than `loss`."""
+
+    def loss(self, batch: Any, step: int, progress: float) -> dict[str, Tensor]:
         """The terms of the loss; `loss` is what is minimised, the others are reported."""
 
-    def after_step(self, ema: nn.Module) -> None:
-        """Called after each update with the averaged model."""
+    def after_step(self, part: str) -> None:
+        """Called after each update."""
 
-    def save(self, ema: nn.Module, folder: Path) -> None:
+    def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes the averaged weights for the next stage."""
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How long a stage runs: minutes, or exactly so many steps."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
 class Progress:
-    """One report of a running stage."""
+    """One report of a running stage; `done` of the budget, 0 … 1."""
 
     stage: str
     step: int
-    minutes: float
-    budget_minutes: float
+    done: float
+    seconds_left: float
     losses: dict[str, float]
     steps_per_second: float
 
 
 Report = Callable[[Progress], None]
-MUON_RATIO = 2.0
 
 
-def build_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of transformer blocks, AdamW for the rest; each group keeps its `peak` rate."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if ".blocks." in name and p.ndim == 2]
-    others = [p for name, p in named if not (".blocks." in name and p.ndim == 2)]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
-    ]
-    if matrices:
-        peak = rate * MUON_RATIO
-        muon = torch.optim.Muon(
-            [{"params": matrices, "peak": peak}], lr=peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+def build_optimisers(module: nn.Module, rate: float, settings: StageSettings) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices of transformer blocks where the recipe says so; each group keeps its `peak` rate."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if settings.muon and ".blocks." in name and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for _, p in named if id(p) not in chosen]
+    found: list[torch.optim.Optimizer] = []
+    if others:
+        adam = torch.optim.AdamW(
+            [{"params": others, "peak": rate}], lr=rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        optimisers.append(muon)
-    return optimisers
+        found.append(adam)
+    if matrices:
+        peak = rate * settings.muon
+        group = {"params": matrices, "peak": peak}
+        found.append(
+            torch.optim.Muon([group], lr=peak, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return found
 
 
-def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Iterator[Any]:
+def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Generator[Any]:
     """Batches `first`, `first + 1`, … made on one other thread, at most `ahead` before they are needed."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = [pool.submit(make, first + i) for i in range(ahead)]
@@ -90,101 +120,200 @@ def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Iterator
                 future.cancel()
 
 
-def learning_rate(peak: float, step: int, progress: float) -> float:
-    """Linear warm-up over 100 steps (also after a resume), then a cosine over the time budget down to 3 %."""
-    return peak * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
+    """Linear warm-up, then a cosine over the budget down to 3 %."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def ramped_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An exponential average that follows closely at first: early weights are far from where they end."""
-
-    def average(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
-        return mean.lerp(now, 1.0 - min(decay, (1 + float(count)) / (10 + float(count))))
-
-    return average
+def attention_kernel(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the backward pass of the plain kernel is twice as fast as the fused one at our sizes."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def run_stage(
-    stage: Stage, folder: Path, *, minutes: float, seed: int, report: Report, ema_decay: float = 0.995
-) -> None:
-    """Trains a stage until its minutes are spent; goes on from `folder/checkpoint.pt` where there is one.
+class Average:
+    """An exponential average of weights that follows closely at first: early weights are far from where they end."""
 
-    Raises:
-        FilmwrightError: the loss became NaN; the last checkpoint is kept and named.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    model = stage.model
-    ema = torch.optim.swa_utils.AveragedModel(model, avg_fn=ramped_average(ema_decay))
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimisers = build_optimisers(model, stage.learning_rate)
-    step, spent = 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        ema.load_state_dict(saved["ema"])
-        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        step, spent = saved["step"], saved["minutes"]
-    budget = spent + minutes if spent >= minutes else minutes
-    began, first = time.monotonic() - spent * 60, step
-    last_save = last_report = time.monotonic()
-    reported = step
-    log = (folder / "log.jsonl").open("a", encoding="utf-8")
-    batches = prefetch(lambda index: stage.batch(seed + index), step)
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.names = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
+        self.values = {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
 
-    def save() -> None:
-        state = {
-            "model": model.state_dict(), "ema": ema.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
-            "step": step, "minutes": (time.monotonic() - began) / 60,
+    def update(self, module: nn.Module, count: int) -> None:
+        weight = 1.0 - min(self.decay, (1 + count) / (10 + count))
+        with torch.no_grad():
+            for name, p in module.named_parameters():
+                if name in self.values:
+                    local(self.values[name]).lerp_(local(p), weight)
+
+    def whole(self, module: nn.Module) -> dict[str, Tensor]:
+        """All weights of the module, averaged ones where they are trained, gathered on the CPU."""
+        found = module.state_dict(keep_vars=True)  # tied weights stand there under every name they have
+        return {name: whole(self.values.get(self.names.get(id(value), name), value)) for name, value in found.items()}
+
+
+class Run:
+    """A stage being trained."""
+
+    def __init__(self, stage: Stage, folder: Path, world: World, seed: int, report: Report) -> None:
+        self.stage, self.folder, self.world, self.seed, self.report = stage, folder, world, seed, report
+        self.settings: StageSettings = stage.settings
+        for network in stage.sharded():
+            share_out(network, world)
+        self.parts = stage.parts
+        self.main = next(iter(self.parts))
+        self.optimisers = {
+            name: build_optimisers(module, stage.learning_rate(name), self.settings)
+            for name, module in self.parts.items()
+        }
+        self.average = Average(self.parts[self.main], self.settings.average)
+        self.trained = {
+            part: {name: p for name, p in module.named_parameters() if p.requires_grad}
+            for part, module in self.parts.items()
+        }
+        self.step, self.minutes, self.updates = 0, 0.0, 0
+
+    def resume(self) -> None:
+        """Goes on from the last checkpoint, where there is one.
+
+        Raises:
+            InputError: it is of another recipe.
+        """
+        found = checkpoint.find(self.folder)
+        if found is None:
+            return
+        path, meta = found
+        kind = self.stage.settings.kind
+        if meta["kind"] != kind:
+            raise InputError(
+                f"checkpoint {path} is of a stage of kind {meta['kind']}, and {self.stage.name} is of kind {kind}: "
+                f"give another -o, or remove it"
+            )
+        for weights in self.trained.values():
+            for p in weights.values():
+                p.requires_grad_(True)
+        checkpoint.load(path, self._state(), meta["warm"])
+        self.step, self.minutes, self.updates = meta["step"], meta["minutes"], meta["updates"]
+
+    def save(self) -> None:
+        meta = {
+            "kind": self.stage.settings.kind, "step": self.step, "minutes": self.minutes, "updates": self.updates,
+            "seed": self.seed,
         }  # fmt: skip
-        temporary = checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, checkpoint)
-        stage.save(ema.module, folder)
+        checkpoint.save(self.folder, self._state(), meta)
 
-    try:
-        for batch in batches:
-            now = time.monotonic()
-            progress = (now - began) / 60 / budget
-            if progress >= 1.0:
-                break
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(group["peak"], step - first, progress)
-                optimiser.zero_grad(set_to_none=True)
-            losses = stage.loss(batch, progress)
-            total = losses["loss"]
-            if not torch.isfinite(total):
+    def _state(self) -> checkpoint.State:
+        return checkpoint.State(self.parts, self.trained, self.optimisers, self.average.values)
+
+    def export(self) -> None:
+        averaged = self.average.whole(self.parts[self.main])
+        if self.world.rank == 0:
+            self.stage.export(averaged, self.folder)
+
+    def one(self, batch: Any, progress: float) -> dict[str, float]:
+        """One update.
+
+        Raises:
+            FilmwrightError: the loss became NaN; nothing was updated.
+        """
+        part = self.stage.part(self.step)
+        torch.manual_seed(draw_seed(self.seed, self.step, self.world.rank))
+        for name, weights in self.trained.items():
+            for p in weights.values():
+                p.requires_grad_(name == part)
+        for optimiser in self.optimisers[part]:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(group["peak"], self.step, self.settings.warmup_steps, progress)
+        with attention_kernel(self.world.device):
+            losses = self.stage.loss(batch, self.step, progress)
+            said = self.world.mean(losses)
+            if not math.isfinite(said["loss"]):
                 raise FilmwrightError(
-                    f"stage {stage.name}: the loss became {float(total.detach())} at step {step} (batch seed {seed + step}); "
-                    f"the last good state is {checkpoint}: lower the learning rate or go on from there"
+                    f"stage {self.stage.name}: the loss became {said['loss']} at step {self.step} (seed {self.seed}, batch "
+                    f"{self.step}); the last good state is {self.folder / checkpoint.FOLDER}: lower the learning rate and go on"
                 )
-            total.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
-            ema.update_parameters(model)
-            stage.after_step(ema.module)
-            step += 1
-            if now - last_report > 5.0:
-                rate = (step - reported) / (now - last_report)
-                entry = Progress(
-                    stage.name,
-                    step,
-                    (now - began) / 60,
-                    budget,
-                    {k: float(v.detach()) for k, v in losses.items()},
-                    rate,
-                )
-                log.write(json.dumps(vars(entry)) + "\n")
-                log.flush()
-                report(entry)
-                last_report, reported = now, step
-            if now - last_save > 60.0:
-                save()
-                last_save = time.monotonic()
-    finally:
-        batches.close()  # type: ignore[attr-defined]
-        log.close()
-    save()
+            losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.trained[part].values(), self.settings.clip)
+        for optimiser in self.optimisers[part]:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        if part == self.main:
+            self.updates += 1
+            self.average.update(self.parts[part], self.updates)
+        self.stage.after_step(part)
+        self.step += 1
+        return said
+
+    def go(self, budget: Budget) -> None:
+        """Trains until the budget is spent.
+
+        Raises:
+            FilmwrightError: NaN, or a checkpoint that could not be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        minutes = budget.minutes or 0.0
+        if budget.steps is None and self.minutes >= minutes:
+            minutes += self.minutes  # asked for once more: as long again
+        began = time.monotonic() - self.minutes * 60
+        last_save = last_report = time.monotonic()
+        with (
+            closing(_Log(self.folder, self.step, self.world.rank == 0)) as log,
+            closing(prefetch(self.stage.batch, self.step)) as batches,
+        ):
+            for batch in batches:
+                now = self.world.first_says(time.monotonic())
+                self.minutes = (now - began) / 60 if self.world.rank == 0 else self.minutes
+                done = self.step / budget.steps if budget.steps else self.world.first_says(self.minutes / minutes)
+                if done >= 1.0:
+                    break
+                losses = self.one(batch, done)
+                if now - last_report > REPORT_SECONDS or self.step == budget.steps:
+                    rate = log.rate(self.step)
+                    left = (
+                        (budget.steps - self.step) / max(rate, 1e-9) if budget.steps else (minutes - self.minutes) * 60
+                    )
+                    entry = Progress(self.stage.name, self.step, done, left, losses, rate)
+                    log.write(entry)
+                    if self.world.rank == 0:
+                        self.report(entry)
+                    last_report = now
+                if now - last_save > SAVE_SECONDS:
+                    self.save()
+                    last_save = time.monotonic()
+        self.save()
+        self.export()
+
+
+class _Log:
+    """`log.jsonl`, and TensorBoard's files where it is installed."""
+
+    def __init__(self, folder: Path, step: int, writes: bool) -> None:
+        self._file = (folder / "log.jsonl").open("a", encoding="utf-8") if writes else None
+        self._board: Any = None
+        self._last = (time.monotonic(), step)
+        if writes:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def rate(self, step: int) -> float:
+        """Steps per second since the last time it was asked."""
+        then, before = self._last
+        self._last = (time.monotonic(), step)
+        return (step - before) / max(1e-9, self._last[0] - then)
+
+    def write(self, entry: Progress) -> None:
+        if self._file is None:
+            return
+        self._file.write(json.dumps(vars(entry)) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in [*entry.losses.items(), ("steps_per_second", entry.steps_per_second)]:
+                self._board.add_scalar(f"{entry.stage}/{name}", value, entry.step)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()

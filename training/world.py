@@ -18,6 +18,7 @@ from ..storyboard.caption import Appearance, Role, Staging, caption, without_app
 from ..storyboard.vocabulary import ACCESSORIES, ACTIONS, FACINGS, HUES, KINDS, PATTERNS, SETS, TIMES, VIEWS
 
 FPS = 16
+FRAMES_PER_LATENT = 4
 SPLITS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 """The first seed of each split; a film's seed is this plus its index."""
 

@@ -1,0 +1,128 @@
+"""Checkpoints that survive a kill and a full disk: written beside the last one, then put in its place.
+
+torch's distributed checkpoints: every process writes its part, and another number of processes can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+from ..storyboard.errors import FilmwrightError, InputError
+
+FOLDER, META = "checkpoint", "filmwright.json"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """torch warns that a process of its own is one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a run goes on with: the trained weights of its parts, their optimisers, and the average."""
+
+    parts: dict[str, nn.Module]
+    trained: dict[str, dict[str, nn.Parameter]]
+    optimisers: dict[str, list[torch.optim.Optimizer]]
+    average: dict[str, Tensor]
+
+    def warm(self) -> list[str]:
+        """Optimisers that have stepped: the others have nothing to keep."""
+        return [f"{part}/{i}" for part, each in self.optimisers.items() for i, one in enumerate(each) if one.state]
+
+    def tensors(self, warm: list[str]) -> dict[str, Any]:
+        state: dict[str, Any] = {"average": self.average}
+        for part, weights in self.trained.items():
+            state[f"part/{part}"] = weights
+        for mark in warm:
+            part, _, index = mark.rpartition("/")
+            found: Any = get_optimizer_state_dict(self.parts[part], self.optimisers[part][int(index)])
+            state[f"optimiser/{mark}"] = found["state"]
+        return state
+
+
+def save(folder: Path, state: State, meta: dict[str, Any]) -> None:
+    """Replaces `folder/checkpoint`.
+
+    Raises:
+        FilmwrightError: it could not be written; the one before stays.
+    """
+    target, fresh, old = folder / FOLDER, folder / f"{FOLDER}.new", folder / f"{FOLDER}.old"
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    if first:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+    _barrier()
+    warm = state.warm()
+    try:
+        with _quietly():
+            state_dict_saver.save(state.tensors(warm), checkpoint_id=fresh, no_dist=not dist.is_initialized())
+        if first:
+            (fresh / META).write_text(json.dumps({**meta, "warm": warm}), encoding="utf-8")
+    except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk said
+        cause = str(error).strip().splitlines()[-1]
+        raise FilmwrightError(
+            f"the checkpoint could not be written to {fresh}: {cause}; the one before is kept, make room and go on"
+        ) from error
+    _barrier()
+    if first:
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(fresh, target)
+        shutil.rmtree(old, ignore_errors=True)
+    _barrier()
+
+
+def find(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint of a stage, and what was noted with it."""
+    for name in (FOLDER, f"{FOLDER}.old"):
+        noted = folder / name / META
+        if noted.is_file():
+            return folder / name, json.loads(noted.read_text(encoding="utf-8"))
+    return None
+
+
+def load(path: Path, state: State, warm: list[str]) -> None:
+    """Reads a checkpoint into a run that was built alike; `warm` as it was saved.
+
+    Raises:
+        InputError: it is of other weights.
+    """
+    try:
+        tensors = state.tensors(warm)
+        with _quietly():
+            state_dict_loader.load(tensors, checkpoint_id=path, no_dist=not dist.is_initialized())
+    except (RuntimeError, ValueError, KeyError, CheckpointException) as error:
+        raise InputError(
+            f"checkpoint {path} does not fit: {str(error).strip().splitlines()[-1]}; it is of another recipe, give another -o"
+        ) from error
+    for mark in warm:
+        part, _, index = mark.rpartition("/")
+        module, optimiser = state.parts[part], state.optimisers[part][int(index)]
+        groups = get_optimizer_state_dict(module, optimiser)["param_groups"]
+        loaded: Any = {"state": tensors[f"optimiser/{mark}"], "param_groups": groups}
+        set_optimizer_state_dict(module, optimiser, optim_state_dict=loaded)

@@ -1,0 +1,122 @@
+"""Two ways to a first few-step student: causal consistency distillation and causal ODE regression. Both are teacher-forced."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from .film_stage import FilmStage, Scene, Workshop, add_noise, spread, warp
+from .films import Batch
+from .recipe import ConsistencySettings, FewStepSettings, OdeSettings
+
+
+def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:
+    """A copy that is not trained."""
+    return copy.deepcopy(networks).requires_grad_(False)
+
+
+class _Taught(FilmStage):
+    """A student and its teacher, which starts as the weights of `teacher` (its own start when not named)."""
+
+    def __init__(self, settings: FewStepSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
+        super().__init__(settings, workshop)
+        self.teacher = teacher.requires_grad_(False)
+
+    def sharded(self) -> list[nn.Module]:
+        return [*super().sharded(), *self.teacher.values()]
+
+
+class ConsistencyStage(_Taught):
+    """The teacher takes one guided Euler step on a grid; the student must predict from both ends the same clean chunk
+    (Causal-Forcing++)."""
+
+    settings: ConsistencySettings
+
+    def __init__(self, settings: ConsistencySettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
+        super().__init__(settings, workshop, teacher)
+        self.target = frozen(self.nets)
+
+    def sharded(self) -> list[nn.Module]:
+        return [*super().sharded(), *self.target.values()]
+
+    def after_step(self, part: str) -> None:
+        with torch.no_grad():
+            for mine, theirs in zip(self.target.parameters(), self.nets.parameters(), strict=True):
+                mine.lerp_(theirs, 1.0 - self.settings.target_average)
+
+    def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        settings, scene = self.settings, self.scene(batch)
+        films, chunks = len(batch.film_seeds), self.chunks(scene.films, batch)
+        clean = self.with_state(scene.memory, scene.films.latents)
+        index = (scene.draws.uniform(chunks) * settings.grid).floor().clamp(max=settings.grid - 1)
+        high, low = (warp((1 - (index + d) / settings.grid).clamp(min=0.0), settings.shift) for d in (0, 1))
+        noisy = add_noise(clean, scene.draws.normal(chunks, *clean.shape[1:]), high)
+        with torch.no_grad():
+            text = self.text(self.teacher, scene.films)
+            packed = self.pages(self.teacher, scene, clean, text, films)
+            guided = self.guided(self.teacher, noisy, high, text, packed, settings.guidance)
+            nearer = noisy + spread(low - high) * guided
+            said = self.text(self.target, scene.films)
+            goal = nearer - spread(low) * self.forced(self.target, scene, clean, nearer, low, said, films)
+        told = self.text(self.nets, scene.films)
+        mine = noisy - spread(high) * self.forced(self.nets, scene, clean, noisy, high, told, films)
+        error = (mine - goal).square()
+        hidden = clean.shape[2] - self.length
+        return {"loss": (self.weight(scene.films, hidden) * error).mean(), "plain": error[:, :, hidden:].mean()}
+
+
+class OdeStage(_Taught):
+    """The student regresses the ends of the teacher's trajectories from its own timesteps (CausVid, CausalCine §3.3)."""
+
+    settings: OdeSettings
+
+    def __init__(self, settings: OdeSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
+        super().__init__(settings, workshop, teacher)
+        self._made: tuple[int, Scene, Tensor, Tensor] | None = None
+
+    def batch(self, step: int) -> Batch:
+        """The films of a block of steps: their trajectories cost a hundred passes and serve all of it."""
+        return super().batch(step // self.settings.reuse)
+
+    def trajectory(self, scene: Scene, films: int) -> tuple[Tensor, Tensor]:
+        """States at the student's timesteps [T, R, c, F + L, h, w], and the ends."""
+        settings = self.settings
+        clean = self.with_state(scene.memory, scene.films.latents)
+        wanted = [round((1 - t / 1000) * settings.trajectory) for t in settings.timesteps]
+        x = scene.draws.normal(len(clean) // films, *clean.shape[1:])
+        states = []
+        with torch.no_grad():
+            text = self.text(self.teacher, scene.films)
+            packed = self.pages(self.teacher, scene, clean, text, films)
+            for index in range(settings.trajectory):
+                if index in wanted:
+                    states.append(x)
+                level, nearer = (
+                    warp(
+                        torch.full((len(x),), 1 - (index + d) / settings.trajectory, device=self.device), settings.shift
+                    )
+                    for d in (0, 1)
+                )
+                x = x + spread(nearer - level) * self.guided(self.teacher, x, level, text, packed, settings.guidance)
+        return torch.stack(states), x
+
+    def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        settings, films = self.settings, len(batch.film_seeds)
+        block = step // settings.reuse
+        if self._made is None or self._made[0] != block:
+            scene = self.scene(batch)
+            self._made = (block, scene, *self.trajectory(scene, films))
+        _, scene, states, ends = self._made
+        clean = self.with_state(scene.memory, scene.films.latents)
+        rows = torch.arange(len(clean), device=self.device)
+        which = (rows + step) % len(states)  # every row meets all its timesteps in turn
+        times = torch.tensor(settings.timesteps, device=self.device)[which] / 1000
+        level = warp(torch.round(times * settings.trajectory) / settings.trajectory, settings.shift)
+        x = states[which, rows]
+        told = self.text(self.nets, scene.films)
+        mine = x - spread(level) * self.forced(self.nets, scene, clean, x, level, told, films)
+        error = (mine - ends).square()
+        hidden = clean.shape[2] - self.length
+        return {"loss": (self.weight(scene.films, hidden) * error).mean(), "plain": error[:, :, hidden:].mean()}

@@ -1,0 +1,187 @@
+"""Distribution matching with an adversarial head (CausalCine §3.4), on rollouts with the memory of inference; horizon
+weighting and gradients through the hidden state (AdaState).
+
+Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F` hidden frames, `N` tokens, `d` width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..generator.packed import Unrolled
+from .distillation import _Taught, frozen
+from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread, warp
+from .films import Batch
+from .recipe import DistributionSettings
+
+PERTURBATION = 0.01
+"""How far the approximate R1 penalty moves real films (APT, Self-Forcing)."""
+
+
+class Head(nn.Module):
+    """Tells real chunks from made ones by the fake score's features [R, N, d]; one logit a row."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.look = nn.Linear(width, 1)
+        self.judge = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+
+    def forward(self, features_RNd: Tensor) -> Tensor:
+        x = self.norm(features_RNd.float())
+        attention = self.look(x).softmax(dim=1)
+        logits: Tensor = self.judge((attention * x).sum(dim=1))[:, 0]
+        return logits
+
+
+class DistributionStage(_Taught):
+    """One update of the student for every `ratio` of the fake score and its head."""
+
+    settings: DistributionSettings
+
+    def __init__(self, settings: DistributionSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
+        super().__init__(settings, workshop, teacher)
+        self.fake = frozen(teacher).requires_grad_(True)
+        transformer: Any = self.fake["transformer"]
+        blocks = transformer.blocks
+        self.critic = nn.ModuleDict({"fake": self.fake, "head": Head(blocks[0].attn1.to_q.in_features)})
+        self.critic.to(self.device)
+        self._features: Tensor | None = None
+        blocks[2 * len(blocks) // 3].register_forward_hook(self._keep)
+        self.levels = [warp(torch.tensor(t / 1000), settings.shift).item() for t in settings.timesteps]
+
+    def _keep(self, module: nn.Module, arguments: Any, output: Tensor) -> None:
+        self._features = output
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"networks": self.nets, "critic": self.critic}
+
+    def part(self, step: int) -> str:
+        return "networks" if step % (self.settings.ratio + 1) == self.settings.ratio else "critic"
+
+    def learning_rate(self, part: str) -> float:
+        return self.settings.learning_rate if part == "networks" else self.settings.critic_rate
+
+    def sharded(self) -> list[nn.Module]:
+        return [*super().sharded(), *self.fake.values()]
+
+    # --- the student's own films --------------------------------------------------------------------------------
+
+    def rollout(self, scene: Scene, films: int, text: Tensor) -> Tensor:
+        """Films as the student makes them, chunk after chunk under its own memory [R, c, F + L, h, w].
+
+        Every chunk leaves denoising at the same randomly drawn step, with its gradient; the steps before and the pass that
+        writes pages have none, but for what the state carries on.
+        """
+        memory, chunks = scene.memory, len(scene.films.latents) // films
+        exit_step = scene.draws.shared.randrange(len(self.levels))
+        unrolled = Unrolled(memory, films, self.length)
+        shape = self.with_state(memory, scene.films.latents).shape
+        known = self.known(self.nets, scene, text)
+        made = []
+        for chunk in range(chunks):
+            rows = torch.arange(films, device=self.device) * chunks + chunk
+            unrolled.chunk, unrolled.commit = chunk, False
+            if known is not None:
+                unrolled.context = [(keys[rows], values[rows]) for keys, values in known]
+            x, clean = scene.draws.normal(1, *shape[1:]), torch.empty(0)
+            for index, level in enumerate(self.levels[: exit_step + 1]):
+                sigma = torch.full((films,), level, device=self.device)
+                with torch.set_grad_enabled(torch.is_grad_enabled() and index == exit_step):
+                    clean = x - level * self.flow(self.nets, x, sigma, text[rows], unrolled)
+                if index < exit_step:
+                    x = add_noise(clean, scene.draws.normal(1, *shape[1:]), sigma * 0 + self.levels[index + 1])
+            made.append(clean)
+            self._commit(unrolled, clean, text[rows], chunk)
+        return torch.stack(made, dim=1).flatten(0, 1)
+
+    def _commit(self, unrolled: Unrolled, clean: Tensor, text: Tensor, chunk: int) -> None:
+        """Writes a chunk's pages. Gradients go on through the state `through` transitions in a row, then it is cut."""
+        through = self.settings.through if unrolled.memory.state else 0
+        carry = torch.is_grad_enabled() and chunk % (through + 1) < through
+        unrolled.commit, unrolled.carry = True, carry
+        with torch.set_grad_enabled(carry):
+            zero = torch.zeros(len(clean), device=self.device)
+            self.flow(self.nets, clean if carry else clean.detach(), zero, text, unrolled)
+
+    # --- losses -------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        scene, films = self.scene(batch), len(batch.film_seeds)
+        if self.part(step) == "networks":
+            return self._student(scene, films)
+        return self._critic(scene, films)
+
+    def _level(self, scene: Scene, films: int) -> Tensor:
+        """One noise level a film, on all its rows, clamped away from the ends."""
+        low, high = (t / 1000 for t in self.settings.clamp)
+        u = scene.draws.uniform(1)
+        return warp(u, self.settings.shift).clamp(low, high).repeat_interleave(len(scene.films.latents) // films)
+
+    def horizon(self, rows: int, films: int) -> Tensor:
+        """Weights [R] that rise from the first chunk to the last, 1 in the mean."""
+        rising = torch.linspace(1.0, self.settings.horizon, rows // films, device=self.device)
+        return (rising / rising.mean()).repeat(films)
+
+    def _student(self, scene: Scene, films: int) -> dict[str, Tensor]:
+        text = self.text(self.nets, scene.films)
+        made = self.rollout(scene, films, text)
+        level = self._level(scene, films)
+        noisy = add_noise(made, scene.draws.normal(len(made) // films, *made.shape[1:]), level)
+        own = made.detach()
+        with torch.no_grad():
+            said, told = (self.text(nets, scene.films) for nets in (self.teacher, self.fake))
+            known = self.pages(self.teacher, scene, own, said, films)
+            real = self.guided(self.teacher, noisy, level, said, known, self.settings.guidance)
+            pages = self.pages(self.fake, scene, own, told, films)
+            fake = self.flow(self.fake, noisy, level, told, pages)
+            ends = [noisy - spread(level) * flow for flow in (fake, real)]
+            size = (own - ends[1]).abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
+            push = torch.nan_to_num((ends[0] - ends[1]) / size)
+        horizon = self.horizon(len(made), films)
+        weight = spread(horizon) * torch.ones_like(made[:, :1, :, :1, :1])
+        weight[:, :, : made.shape[2] - self.length] *= STATE_WEIGHT
+        matching = 0.5 * (weight * (made - (own - push)).square()).mean()
+        losses = {"loss": matching, "push": push.abs().mean()}
+        if self.settings.adversarial:
+            self.flow(self.fake, noisy, level, told, pages)
+            fooled = (horizon * F.softplus(-self._judge(scene, len(made)))).mean()
+            losses |= {"loss": matching + self.settings.adversarial * fooled, "fooled": fooled}
+        return losses
+
+    def _critic(self, scene: Scene, films: int) -> dict[str, Tensor]:
+        """The fake score learns the student's films by flow matching; its head tells them from real ones."""
+        with torch.no_grad():
+            own = self.rollout(scene, films, self.text(self.nets, scene.films))
+        level = self._level(scene, films)
+        noise = scene.draws.normal(len(own) // films, *own.shape[1:])
+        text = self.text(self.fake, scene.films)
+        flow = self.forced(self.fake, scene, own, add_noise(own, noise, level), level, text, films)
+        losses = {"loss": (flow - (noise - own)).square().mean()}
+        losses["score"] = losses["loss"]
+        if self.settings.critic_adversarial:
+            made = self._judge(scene, len(own))
+            real = self.with_state(scene.memory, scene.films.latents)
+            shown = add_noise(real, noise, level)
+            self.forced(self.fake, scene, real, shown, level, text, films)
+            seen = self._judge(scene, len(own))
+            telling = F.softplus(made).mean() + F.softplus(-seen).mean()
+            if self.settings.smooth:
+                moved = shown + PERTURBATION * scene.draws.normal(len(own) // films, *shown.shape[1:])
+                self.forced(self.fake, scene, real, moved, level, text, films)
+                telling = telling + self.settings.smooth * (self._judge(scene, len(own)) - seen).square().mean()
+            losses |= {"loss": losses["loss"] + self.settings.critic_adversarial * telling, "telling": telling}
+        return losses
+
+    def _judge(self, scene: Scene, rows: int) -> Tensor:
+        """The head's logits of the noisy rows of the fake score's latest pass; hidden frames are not looked at."""
+        assert self._features is not None
+        hidden = scene.memory.state.frames if scene.memory.state else 0
+        features = self._features[-rows:].unflatten(1, (hidden + self.length, -1))[:, hidden:].flatten(1, 2)
+        logits: Tensor = self.critic["head"](features)
+        return logits

@@ -1,0 +1,230 @@
+"""What all stages of the transformer share: networks, films, memories, and the packed forward pass.
+
+Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F` hidden frames before them, `K` pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..generator.attention import Past
+from ..generator.contexts import Context, Keyframes
+from ..generator.memory import Memory
+from ..generator.packed import Noting, Packed
+from ..generator.text import embed
+from ..generator.transformer import CausalWanTransformer3DModel
+from .films import Batch, Draws, FilmStream, LatentFilm
+from .recipe import FilmSettings
+
+STATE_WEIGHT = 0.25
+"""The hidden state's part in teacher forcing, where it is to be the newest picture: a start for what rollouts teach it."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a stage of the transformer works with.
+
+    Attributes:
+        networks: transformer and text encoder to train, from wherever the stage starts.
+        text_trained: whether the text encoder is trained too.
+        stream: where films come from.
+        length: latent frames of a chunk.
+        rank, ranks: this process among those that share the films of a step.
+    """
+
+    networks: nn.ModuleDict
+    text_trained: bool
+    tokenizer: Any
+    stream: FilmStream
+    length: int
+    device: torch.device
+    rank: int = 0
+    ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a step trains on: films under one memory, with what their chunks are told and shown.
+
+    Attributes:
+        pictures: keyframes beside every row [R, c, K, h, w], noised, with their label; None where the memory has none.
+    """
+
+    memory: Memory
+    films: LatentFilm
+    pictures: Keyframes | None
+    draws: Draws
+
+
+class FilmStage:
+    """A stage that trains a transformer on films."""
+
+    def __init__(self, settings: FilmSettings, workshop: Workshop) -> None:
+        self.settings, self.workshop, self.device = settings, workshop, workshop.device
+        self.name, self.nets, self.length = settings.name, workshop.networks, workshop.length
+        self.nets["text_encoder"].requires_grad_(workshop.text_trained)
+        if settings.checkpointing:
+            transformer: Any = self.nets["transformer"]
+            transformer.enable_gradient_checkpointing()
+        self._policies = settings.policies()
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What is trained; the first is averaged and handed on."""
+        return {"networks": self.nets}
+
+    def part(self, step: int) -> str:
+        """The part that a step trains."""
+        return "networks"
+
+    def learning_rate(self, part: str) -> float:
+        return self.settings.learning_rate
+
+    def sharded(self) -> list[nn.Module]:
+        """Every network whose weights are shared out over devices, trained or not."""
+        return list(self.nets.values())
+
+    def batch(self, step: int) -> Batch:
+        return self.workshop.stream.batch(step, self.settings.films, self.workshop.rank, self.workshop.ranks)
+
+    def after_step(self, part: str) -> None:
+        pass
+
+    def scene(self, batch: Batch) -> Scene:
+        """Draws the memory of a step and what stands in it."""
+        draws = Draws(batch, self.device)
+        memory = draws.shared.choices(list(self._policies), list(self._policies.values()))[0]
+        films = LatentFilm(**{name: value.to(self.device) for name, value in vars(batch.films).items()})
+        if memory.shots is None:
+            return Scene(memory, films, None, draws)
+        pictures = films.keyframes
+        if draws.shared.random() < self.settings.pinned:
+            pictures = films.pins
+            films = replace(films, tokens=films.pinned_tokens, mask=films.pinned_mask)
+        pictures = pictures[:, :, : memory.shots.keyframes]
+        label = draws.shared.randint(*self.settings.picture_noise)
+        first = memory.starts(self.length)["shots"]
+        noisy = torch.lerp(pictures, draws.normal(self.chunks(films, batch), *pictures.shape[1:]), label / 1000)
+        positions = tuple(range(first, first + pictures.shape[2]))
+        return Scene(memory, films, Keyframes(noisy, 1, positions, label), draws)
+
+    @staticmethod
+    def chunks(films: LatentFilm, batch: Batch) -> int:
+        return len(films.latents) // len(batch.film_seeds)
+
+    def arithmetic(self) -> torch.autocast:
+        """The precision of a pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+    def text(self, nets: nn.ModuleDict, films: LatentFilm, dropped_R: Tensor | None = None) -> Tensor:
+        with self.arithmetic():
+            text = embed(nets["text_encoder"], films.tokens, films.mask).float()
+        return text if dropped_R is None else text.masked_fill(dropped_R[:, None, None], 0.0)
+
+    def with_state(self, memory: Memory, latents: Tensor) -> Tensor:
+        """Clean chunks with their hidden frames before them: the newest picture."""
+        if memory.state is None:
+            return latents
+        return torch.cat([latents[:, :, -1:].expand(-1, -1, memory.state.frames, -1, -1), latents], dim=2)
+
+    def known(self, nets: nn.ModuleDict, scene: Scene, text: Tensor) -> list[Past] | None:
+        """Keys and values of the pictures, for one copy of the rows."""
+        if scene.pictures is None:
+            return None
+        transformer: Any = nets["transformer"]
+        with self.arithmetic():
+            found: list[Past] = transformer.remember([scene.pictures], text)
+        return found
+
+    def flow(self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Context) -> Tensor:
+        """One pass, in fp32 from outside."""
+        transformer: Any = nets["transformer"]
+        with self.arithmetic():
+            out: Tensor = transformer(x, sigma_R * 1000, text, context)
+        return out.float()
+
+    def forced(
+        self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int
+    ) -> Tensor:
+        """The flow of noisy copies beside the clean rows, by teacher forcing."""
+        copies = len(noisy) // len(clean)
+        packed = Packed(scene.memory, films, len(clean) // films, self.length, self.known(nets, scene, text))
+        sigma = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R])
+        out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed)
+        return out[len(clean) :]
+
+    def pages(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, text: Tensor, films: int) -> Packed:
+        """A clean pass; what it returns serves any number of passes over noisy copies alone."""
+        chunks = len(clean) // films
+        context = self.known(nets, scene, text)
+        noting = Noting(Packed(scene.memory, films, chunks, self.length, context))
+        self.flow(nets, clean, torch.zeros(len(clean), device=self.device), text, noting)
+        return Packed(scene.memory, films, chunks, self.length, context, noting.pages)
+
+    def guided(
+        self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Packed, guidance: float
+    ) -> Tensor:
+        """Guidance away from the same rows without prompt and pictures."""
+        told = self.flow(nets, x, sigma_R, text, context)
+        if guidance == 1.0:
+            return told
+        bare = Packed(context.memory, context.films, context.chunks, context.length, None, context.pages)
+        untold = self.flow(nets, x, sigma_R, torch.zeros_like(text), bare)
+        return untold + guidance * (told - untold)
+
+    def weight(self, films: LatentFilm, state: int) -> Tensor:
+        """How much every latent pixel counts [R, 1, F + L, h, w]: 1 in the mean of every chunk's own frames."""
+        own = 1.0 + self.settings.matter * films.matter
+        own = own / own.mean(dim=(1, 2, 3, 4), keepdim=True)
+        if not state:
+            return own
+        return torch.cat([torch.full_like(own[:, :, :state], STATE_WEIGHT), own], dim=2)
+
+    def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
+        """Writes averaged weights (of the first part, by name) for the next stage."""
+        transformer: Any = CausalWanTransformer3DModel(**self._config())
+        transformer.load_state_dict(_of(averaged, "transformer"))
+        transformer.save_pretrained(folder / "transformer")
+        if self.workshop.text_trained:
+            from transformers import UMT5EncoderModel
+
+            trained: Any = self.nets["text_encoder"]
+            encoder: Any = UMT5EncoderModel(trained.config)
+            encoder.load_state_dict(_of(averaged, "text_encoder"))
+            encoder.save_pretrained(folder / "text_encoder")
+        self.workshop.tokenizer.save_pretrained(folder / "tokenizer")
+
+    def _config(self) -> dict[str, Any]:
+        transformer: Any = self.nets["transformer"]
+        plain = {name: value for name, value in transformer.config.items() if not name.startswith("_")}
+        return {**plain, **self.trained()}
+
+    def trained(self) -> dict[str, Any]:
+        """What the transformer's config says of its training."""
+        segments = sorted({type(s).__name__.lower() for memory in self._policies for s in memory.segments()})
+        span = max(memory.span(self.length) for memory in self._policies)
+        return {"trained_span": span, "trained_segments": tuple(segments)}
+
+
+def _of(state: dict[str, Tensor], network: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{network}."): v for name, v in state.items() if name.startswith(f"{network}.")}
+
+
+def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
+    sigma = spread(sigma_R)
+    return (1 - sigma) * clean + sigma * noise
+
+
+def spread(x_R: Tensor) -> Tensor:
+    """[R] to [R, 1, 1, 1, 1]."""
+    return x_R[:, None, None, None, None]
+
+
+def warp(u: Tensor, shift: float) -> Tensor:
+    """shift·u / (1 + (shift - 1)·u)."""
+    return shift * u / (1 + (shift - 1) * u)

@@ -1,0 +1,152 @@
+"""Films as latents: what every stage of the transformer trains on, from the small world or from a folder of clips.
+
+A batch is a function of its step alone, so a run that was interrupted goes on with the very films it would have seen.
+
+Legend: `R` rows (one chunk each), `C` chunks of a film, `L` latent frames of a chunk, `K` pictures, `S` text tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+PICTURES = 3
+"""Pictures that stand beside every chunk: as many as `shots(3)` holds."""
+
+
+@dataclass(frozen=True)
+class LatentFilm:
+    """A film, or several one after the other, chunk by chunk.
+
+    Attributes:
+        latents: clean chunks [R, c, L, h, w].
+        matter: how much a viewer looks there [R, 1, L, h, w], 0 … 1 (puppets).
+        place: number of each chunk in its shot [R].
+        tokens, mask: captions [R, S].
+        keyframes: pictures of earlier shots, strangers' where there are fewer [R, c, K, h, w].
+        pins: reference pictures, of the shot's cast and of others [R, c, K, h, w].
+        pinned_tokens, pinned_mask: captions that leave looks to the pins [R, S].
+    """
+
+    latents: Tensor
+    matter: Tensor
+    place: Tensor
+    tokens: Tensor
+    mask: Tensor
+    keyframes: Tensor
+    pins: Tensor
+    pinned_tokens: Tensor
+    pinned_mask: Tensor
+
+    @staticmethod
+    def join(films: list[LatentFilm]) -> LatentFilm:
+        """Films one after the other, in full precision."""
+        return LatentFilm(
+            *(
+                torch.cat([getattr(film, f.name) for film in films]).to(
+                    torch.float32 if getattr(films[0], f.name).is_floating_point() else torch.long
+                )
+                for f in fields(LatentFilm)
+            )
+        )
+
+    def half(self) -> LatentFilm:
+        """In half the room; latents are about 1 in size, so fp16 keeps three digits."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        return LatentFilm(*(v.half() if v.is_floating_point() else v for v in values))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The films of a step that this rank trains on, and the seeds of everything that is drawn for them.
+
+    Attributes:
+        seed: for what all films of the step share, the same on every rank.
+        film_seeds: one for each film here, so that its noise does not depend on how films are shared out.
+    """
+
+    films: LatentFilm
+    seed: int
+    film_seeds: tuple[int, ...]
+
+
+def to_chunks(latents_FCHW: Tensor, length: int) -> Tensor:
+    """[F, c, h, w] to [chunks, c, L, h, w]."""
+    chunks: Tensor = latents_FCHW.unflatten(0, (-1, length)).transpose(1, 2)
+    return chunks
+
+
+class FilmStream:
+    """Batches of films by step: drawn from a window of film numbers that moves on by `fresh` each step.
+
+    Args:
+        film: makes the film of a number; what it made last is kept (`room` films).
+        count: numbers there are, None for endless; a finite set is gone through in another order every time.
+    """
+
+    def __init__(
+        self,
+        film: Callable[[int], LatentFilm],
+        *,
+        seed: int,
+        count: int | None = None,
+        room: int = 2000,
+        first: int = 64,
+        fresh: int = 1,
+    ) -> None:
+        self._film, self._seed, self._count = film, seed, count
+        self._room, self._first, self._fresh = room, first, fresh
+        self._made: OrderedDict[int, LatentFilm] = OrderedDict()
+
+    def numbers(self, step: int, films: int) -> list[int]:
+        """The films of a step."""
+        if self._count is not None:
+            found = []
+            for place in range(step * films, (step + 1) * films):
+                epoch, at = divmod(place, self._count)
+                order = list(range(self._count))
+                random.Random(f"{self._seed}/epoch/{epoch}").shuffle(order)
+                found.append(order[at])
+            return found
+        last = self._first + step * self._fresh
+        return random.Random(f"{self._seed}/step/{step}").choices(range(max(0, last - self._room), last), k=films)
+
+    def batch(self, step: int, films: int, rank: int = 0, ranks: int = 1) -> Batch:
+        """This rank's share of the films of a step."""
+        mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
+        seeds = tuple(draw_seed(self._seed, step, place) for place, _ in mine)
+        return Batch(LatentFilm.join([self._get(n) for _, n in mine]), draw_seed(self._seed, step), seeds)
+
+    def _get(self, number: int) -> LatentFilm:
+        if number not in self._made:
+            self._made[number] = self._film(number).half()
+            if len(self._made) > self._room:
+                self._made.popitem(last=False)
+        return self._made[number]
+
+
+def draw_seed(*parts: int) -> int:
+    """A 63-bit seed of a step, or of a film in it."""
+    return random.Random("/".join(map(str, parts))).getrandbits(63)
+
+
+class Draws:
+    """Random numbers of a batch: film by film from each film's own seed, on the device."""
+
+    def __init__(self, batch: Batch, device: torch.device) -> None:
+        self.shared = random.Random(batch.seed)
+        self._device = device
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in batch.film_seeds]
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal [films · shape[0], …]."""
+        return torch.cat([torch.randn(*shape, generator=g, device=self._device) for g in self._generators])
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in 0 … 1, [films · shape[0], …]."""
+        return torch.cat([torch.rand(*shape, generator=g, device=self._device) for g in self._generators])

@@ -1,0 +1,97 @@
+"""Training on many devices: one process a device under torchrun, weights shared out by FSDP2. The models know nothing of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+
+from ..storyboard.errors import InputError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all.
+
+    Attributes:
+        mesh: of all devices; None in a process of its own.
+    """
+
+    rank: int
+    ranks: int
+    device: torch.device
+    mesh: DeviceMesh | None = None
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Losses averaged over the processes."""
+        names = sorted(values)
+        stacked = torch.stack([values[name].detach().float() for name in names])
+        if self.mesh is not None:
+            dist.all_reduce(stacked)
+        return dict(zip(names, (stacked / self.ranks).tolist(), strict=True))
+
+    def first_says(self, value: float) -> float:
+        """What process 0 measured, so that all agree (time, for one)."""
+        if self.mesh is None:
+            return value
+        said = torch.tensor([value], dtype=torch.float64, device="cpu" if self.device.type == "cpu" else self.device)
+        dist.broadcast(said, 0)
+        return float(said)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that torchrun started, or a world of one.
+
+    Raises:
+        InputError: fewer devices than processes.
+    """
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks == 1:
+        yield World(0, 1, device)
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"process {local} has no device: this machine has {torch.cuda.device_count()}; start fewer"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), ranks, device, init_device_mesh(device.type, (ranks,)))
+    finally:
+        dist.destroy_process_group()
+
+
+def share_out(network: nn.Module, world: World) -> None:
+    """Shards a network's weights over the mesh, block by block, so that one block at a time is whole."""
+    if world.mesh is None:
+        return
+    for block in getattr(network, "blocks", ()):
+        fully_shard(block, mesh=world.mesh)
+    fully_shard(network, mesh=world.mesh)
+    if hasattr(network, "remember"):
+        register_fsdp_forward_method(network, "remember")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A weight on the CPU, gathered where it is sharded; every process must call this."""
+    gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return gathered.detach().cpu()
+
+
+def local(tensor: Any) -> Tensor:
+    """This process's part of a weight."""
+    part: Tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return part

@@ -1,0 +1,339 @@
+"""A run of a recipe: builds its stages one after the other, and collects what they made into a bundle."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.bundle import BUNDLED, Bundle, load_bundle, quiet_libraries
+from ..generator.clip import load_clip
+from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
+from ..generator.transformer import CausalWanTransformer3DModel
+from ..storyboard.errors import FilmwrightError, InputError
+from .autoencoder import AutoencoderStage
+from .clips import ClipFolder
+from .distillation import ConsistencyStage, OdeStage, frozen
+from .distribution import DistributionStage
+from .eyes import EyesStage, measure_prompt_floor
+from .film_stage import FilmStage, Workshop
+from .films import FilmStream
+from .lora import LoraStage
+from .parallel import World, joined
+from .recipe import (
+    AutoencoderSettings,
+    ConsistencySettings,
+    DistributionSettings,
+    EyesSettings,
+    FewStepSettings,
+    FilmSettings,
+    LoraSettings,
+    OdeSettings,
+    Recipe,
+    StageSettings,
+    TuningSettings,
+)  # fmt: skip
+from .sizes import SIZES, Size
+from .small_world import SmallWorld
+from .trainer import Budget, Report, Run
+from .tuning import TuningStage
+from .world import FPS
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: unknown, or not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device {name!r} is unknown: choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this machine has no CUDA device that torch can use; choose cpu")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do with a recipe.
+
+    Attributes:
+        minutes: shared out over the stages; those with `steps` take what they take.
+        steps: of every stage, instead of minutes.
+        stage: one stage alone, for all of the minutes.
+        scratch: whether to start from nothing instead of from the bundled weights of the size.
+    """
+
+    folder: Path
+    device: str = "auto"
+    minutes: float = 60.0
+    steps: int | None = None
+    stage: str | None = None
+    seed: int = 0
+    scratch: bool = False
+
+
+def train(recipe: Recipe, order: Order, report: Report) -> Path:
+    """Runs the stages and writes `FOLDER/model`; returns that folder.
+
+    A stage goes on from its checkpoint. Without one it starts from the stage before it, else from the bundled weights of its
+    size (the optimiser warms up again, and only the decoder of the autoencoder moves, so that latents keep their meaning).
+
+    Raises:
+        InputError: unknown stage or device, no time, data or a checkpoint that does not fit.
+    """
+    if not 0 < order.minutes <= 100_000:
+        raise InputError(f"--minutes {order.minutes:g} is out of range: give more than 0")
+    stages = [recipe.stage(order.stage)] if order.stage else list(recipe.stages)
+    quiet_libraries()
+    with joined(choose_device(order.device)) as world:
+        if any(isinstance(s, FilmSettings) and s.films % world.ranks for s in stages):
+            raise InputError(
+                f"{world.ranks} processes cannot share the films of a step evenly: start as many as divide them"
+            )
+        shop = Shop(recipe, order, world)
+        shares = sum(stage.share for stage in stages if stage.steps is None)
+        for settings in stages:
+            steps = order.steps or settings.steps
+            budget = Budget(None if steps else order.minutes * settings.share / shares, steps)
+            run = Run(shop.stage(settings), order.folder / settings.name, world, order.seed, report)
+            run.resume()
+            run.go(budget)
+        return shop.write_bundle() if world.rank == 0 else order.folder / "model"
+
+
+def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
+    loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    ready: TinyVideoAutoencoder = loaded.float().eval().requires_grad_(False).to(device)
+    return ready
+
+
+class Shop:
+    """Builds stages with what lies in the run's folder, and the bundle in the end."""
+
+    def __init__(self, recipe: Recipe, order: Order, world: World) -> None:
+        self.recipe, self.folder, self.world, self.seed = recipe, order.folder, world, order.seed
+        self.device = world.device
+        self.size: Size | None = SIZES[recipe.size] if recipe.size else None
+        self.start = self._start(order.scratch)
+        self.bundle: Bundle | None = None
+        if self.size is None:
+            assert self.start is not None
+            self.bundle = load_bundle(self.start, self.device)
+
+    def _start(self, scratch: bool) -> Path | None:
+        """Weights to go on from when the run has none of its own."""
+        if self.recipe.weights is not None:
+            named = BUNDLED / self.recipe.weights
+            return named if (named / "profile.json").is_file() else Path(self.recipe.weights)
+        assert self.size is not None
+        bundled = BUNDLED / self.size.name
+        return bundled if not scratch and (bundled / "profile.json").is_file() else None
+
+    def stage(self, settings: StageSettings) -> Any:
+        """A stage ready to run, its inputs loaded."""
+        if isinstance(settings, AutoencoderSettings):
+            assert self.size is not None
+            stage = AutoencoderStage(settings, self.size, self.device)
+            if self.start is not None:
+                stage.go_on_from(load_autoencoder(self.start / "vae", self.device))
+            return stage
+        if isinstance(settings, EyesSettings):
+            assert self.size is not None
+            return EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
+        assert isinstance(settings, FilmSettings)
+        return self._film_stage(settings)
+
+    def _film_stage(self, settings: FilmSettings) -> FilmStage:
+        workshop = self._workshop(settings)
+        if isinstance(settings, LoraSettings):
+            return LoraStage(settings, workshop)
+        if isinstance(settings, TuningSettings):
+            return TuningStage(settings, workshop)
+        assert isinstance(settings, FewStepSettings)
+        teacher = self._networks(settings.teacher, settings.name) if settings.teacher else frozen(workshop.networks)
+        if isinstance(settings, ConsistencySettings):
+            return ConsistencyStage(settings, workshop, teacher)
+        if isinstance(settings, OdeSettings):
+            return OdeStage(settings, workshop, teacher)
+        assert isinstance(settings, DistributionSettings)
+        return DistributionStage(settings, workshop, teacher)
+
+    def _workshop(self, settings: FilmSettings) -> Workshop:
+        networks = self._networks(settings.start or self._before(settings.name), settings.name)
+        if self.size is not None:
+            tokenizer = build_tokenizer()
+            source: Any = SmallWorld(
+                self.size,
+                self._autoencoder(settings.name),
+                tokenizer,
+                chunks=settings.chunks,
+                length=self.recipe.chunk_latents,
+            )
+        else:
+            assert self.bundle is not None
+            tokenizer = self.bundle.text.tokenizer
+            source = self._clips(settings)
+        count = None if isinstance(source, SmallWorld) else len(source)
+        stream = FilmStream(source.film, seed=self.seed, count=count)
+        return Workshop(
+            networks, self.size is not None, tokenizer, stream, self.recipe.chunk_latents, self.device, self.world.rank,
+            self.world.ranks,
+        )  # fmt: skip
+
+    def _clips(self, settings: FilmSettings) -> ClipFolder:
+        assert self.bundle is not None
+        if self.recipe.data is None:
+            raise InputError(
+                f"recipe {self.recipe.name} trains on clips: name their folder, as in 'filmwright train {self.recipe.name} DATA'"
+            )
+        return ClipFolder(Path(self.recipe.data), self.bundle, chunks=settings.chunks, length=self.recipe.chunk_latents)
+
+    def _before(self, name: str) -> str | None:
+        """The newest stage of the transformer before this one that has run."""
+        earlier = [s.name for s in self.recipe.stages[: [s.name for s in self.recipe.stages].index(name)]]
+        done = [n for n in earlier if (self.folder / n / "transformer" / "config.json").is_file()]
+        return done[-1] if done else None
+
+    def _networks(self, stage: str | None, needed_by: str) -> nn.ModuleDict:
+        """Transformer and text encoder of a stage that has run, else of the start, else new ones."""
+        from transformers import UMT5EncoderModel
+
+        if stage is not None:
+            where = self.folder / stage
+            if not (where / "transformer" / "config.json").is_file():
+                raise FilmwrightError(
+                    f"stage {needed_by} needs the weights of stage {stage} in {where}: run that first"
+                )
+        elif self.start is not None:
+            where = self.start
+        elif isinstance(self.recipe.stage(needed_by), FewStepSettings):
+            raise FilmwrightError(
+                f"stage {needed_by} needs a tuned model in {self.folder}: run the earlier stages first"
+            )
+        else:
+            assert self.size is not None
+            transformer = CausalWanTransformer3DModel(**self.size.transformer_config())
+            encoder = build_text_encoder(len(build_tokenizer()))
+            return nn.ModuleDict({"transformer": transformer, "text_encoder": encoder}).to(self.device)
+        transformer = CausalWanTransformer3DModel.from_pretrained(
+            where / "transformer", use_safetensors=True, low_cpu_mem_usage=False
+        )
+        if self.bundle is not None:
+            encoder = copy.deepcopy(self.bundle.text.encoder)
+        else:
+            encoder = UMT5EncoderModel.from_pretrained(
+                where / "text_encoder", local_files_only=True, use_safetensors=True
+            )
+        return (
+            nn.ModuleDict({"transformer": transformer.float(), "text_encoder": encoder.float()}).train().to(self.device)
+        )
+
+    def _part(self, part: str) -> Path | None:
+        """The newest of a part that a stage of this run has made, else the start's."""
+        for stage in reversed(self.recipe.stages):
+            if (self.folder / stage.name / part / "config.json").is_file():
+                return self.folder / stage.name / part
+        if self.start is not None and (self.start / part / "config.json").is_file():
+            return self.start / part
+        return None
+
+    def _autoencoder(self, needed_by: str) -> TinyVideoAutoencoder:
+        path = self._part("vae")
+        if path is None:
+            raise FilmwrightError(f"stage {needed_by} needs an autoencoder in {self.folder}: run that stage first")
+        return load_autoencoder(path, self.device)
+
+    def _result(self) -> tuple[Path, dict[str, Any] | None]:
+        """Where the transformer to bundle is, and how it is sampled; None when it is the start's."""
+        names = [self.recipe.result] if self.recipe.result else [s.name for s in reversed(self.recipe.stages)]
+        for name in names:
+            settings = self.recipe.stage(name)
+            if (self.folder / name / "transformer" / "config.json").is_file():
+                if isinstance(settings, FewStepSettings):
+                    return self.folder / name, {
+                        "kind": "few-step", "timesteps": list(settings.timesteps), "shift": settings.shift,
+                    }  # fmt: skip
+                assert isinstance(settings, TuningSettings)
+                return self.folder / name, {
+                    "kind": "euler", "steps": settings.sampling_steps, "shift": settings.shift, "guidance": settings.guidance,
+                }  # fmt: skip
+        if self.start is None:
+            raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
+        return self.start, None
+
+    def write_bundle(self) -> Path:
+        """Collects the result into `FOLDER/model`, in bf16."""
+        where, sampling = self._result()
+        target, fresh = self.folder / "model", self.folder / "model.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self._write_weights(where / "transformer", CausalWanTransformer3DModel, fresh / "transformer")
+        profile = self._own_profile(fresh, where) if self.size is not None else self._others_profile(fresh)
+        if sampling is None:
+            assert self.start is not None
+            profile["sampling"] = json.loads((self.start / "profile.json").read_text(encoding="utf-8"))["sampling"]
+        else:
+            profile["sampling"] = sampling
+        (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
+        if self.start is not None and (self.start / "README.md").is_file():
+            shutil.copy(self.start / "README.md", fresh / "README.md")
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.replace(target)
+        return target
+
+    def _write_weights(self, source: Path, model: Any, target: Path) -> None:
+        model.from_pretrained(source).to(torch.bfloat16).save_pretrained(target)
+        config = target / "config.json"
+        values = json.loads(config.read_text(encoding="utf-8"))
+        values.pop("_name_or_path", None)  # where the weights lay on the machine that made them
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def _own_profile(self, fresh: Path, where: Path) -> dict[str, Any]:
+        """The other parts of a model of ours, and its profile."""
+        from transformers import CLIPModel, UMT5EncoderModel
+
+        from ..evaluation.readers import FrameReader
+
+        assert self.size is not None
+        vae = self._part("vae")
+        assert vae is not None
+        self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
+        self._write_weights(where / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
+        clip, reader = self._part("clip"), self._part("reader")
+        if clip is not None and reader is not None:
+            self._write_weights(clip, CLIPModel, fresh / "clip")
+            self._write_weights(reader, FrameReader, fresh / "reader")
+        tokenizer = build_tokenizer()
+        tokenizer.save_pretrained(fresh / "tokenizer")
+        floor = None
+        if clip is not None:
+            eyes = load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, self.device)
+            floor = measure_prompt_floor(eyes, self.size, load_autoencoder(fresh / "vae", self.device), self.device)
+        return {
+            "name": self.size.name, "licence": "Apache-2.0", "fps": FPS, "width": self.size.width, "height": self.size.height,
+            "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory, "prompt_floor": floor,
+        }  # fmt: skip
+
+    def _others_profile(self, fresh: Path) -> dict[str, Any]:
+        """The profile of weights made of others', which lends the other parts from them."""
+        assert self.bundle is not None and self.start is not None
+        profile = self.bundle.profile.model_dump()
+        base = self.start / self.bundle.profile.base if self.bundle.profile.base else self.start
+        profile |= {
+            "name": f"{self.bundle.profile.name}-{self.recipe.name}", "base": os.path.relpath(base.resolve(), self.folder.resolve() / "model"),
+            "memory": self.recipe.memory or self.bundle.profile.memory, "chunk_latents": self.recipe.chunk_latents,
+        }  # fmt: skip
+        for part in ("clip", "reader"):
+            if (self.start / part).is_dir():
+                shutil.copytree(self.start / part, fresh / part)
+        return profile

@@ -1,0 +1,123 @@
+"""Films of the small world, rendered and encoded as they are asked for."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.text import TEXT_TOKENS, tokenize
+from ..storyboard.caption import Appearance, caption, without_appearance
+from ..storyboard.vocabulary import KINDS
+from .films import PICTURES, LatentFilm, to_chunks
+from .sizes import Size
+from .world import FRAMES_PER_LATENT, SPLITS, Film, Render, draw_reference, random_appearance, random_film, render_film
+
+LEAVE_TO_PICTURE = 0.7
+"""How often the pinned caption of a puppet leaves its looks to its picture."""
+
+
+class SmallWorld:
+    """Film number `i` of a split is a function of `i`.
+
+    Args:
+        chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        autoencoder: TinyVideoAutoencoder,
+        tokenizer: Any,
+        *,
+        chunks: int,
+        length: int,
+        split: str = "train",
+    ) -> None:
+        self.size, self.autoencoder, self.tokenizer = size, autoencoder, tokenizer
+        self.chunks, self.length, self.first = chunks, length, SPLITS[split]
+
+    def film(self, number: int) -> LatentFilm:
+        film = random_film(self.first + number, self.chunks)
+        render = render_film(
+            film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
+        )
+        device = next(self.autoencoder.parameters()).device
+        starts = torch.zeros(self.chunks * self.length, dtype=torch.bool)
+        starts[:: self.length] = torch.tensor(film.starts())  # the stream restarts at every shot
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            encoded = self.autoencoder.encode(render.frames[None].to(device), starts[None].to(device))[0].float()
+        covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0][:, None]
+        puppets, pictures = self._pictures(film)
+        pins, captions = self._pins(film, puppets, pictures)
+        said, left = (tokenize(self.tokenizer, prompts, TEXT_TOKENS) for prompts in (film.prompts(), captions))
+        place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
+        return LatentFilm(
+            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, *said,
+            self._keyframes(film, render, pictures), pins, *left,
+        )  # fmt: skip
+
+    def _still(self, pictures_BCHW: Tensor) -> Tensor:
+        """Pictures as the one latent frame of a fresh stream [B, c, h, w]."""
+        device = next(self.autoencoder.parameters()).device
+        stills = pictures_BCHW[:, None].expand(-1, self.autoencoder.fresh_frames, -1, -1, -1).to(device)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            return self.autoencoder.encode(stills)[:, 0].float()
+
+    def _pictures(self, film: Film) -> tuple[list[tuple[str, Appearance]], Tensor]:
+        """Puppets, the film's own first, and a picture of each [P, c, h, w]."""
+        rng = random.Random(f"pictures/{film.seed}")
+        puppets = film.cast()
+        while len(puppets) < max(PICTURES, len(film.cast()) + 1):
+            puppets.append((rng.choice(KINDS), random_appearance(rng)))
+        size = {"width": self.size.width, "height": self.size.height}
+        drawn = [draw_reference(kind, look, seed=rng.randrange(1 << 30), **size) for kind, look in puppets]
+        return puppets, self._still(torch.stack(drawn))
+
+    def _pins(self, film: Film, puppets: list[tuple[str, Appearance]], pictures: Tensor) -> tuple[Tensor, list[str]]:
+        """For every chunk its pins [C, c, K, h, w], and a caption that leaves the looks of the pinned to them."""
+        rng = random.Random(f"pins/{film.seed}")
+        pins, captions = [], []
+        for shot in film.shots:
+            roles = shot.staging.roles
+            wanted = [puppets.index((role.kind, role.appearance)) for role in roles if role.appearance]
+            others = [index for index in range(len(puppets)) if index not in wanted]
+            rng.shuffle(others)
+            chosen = (list(dict.fromkeys(wanted)) + others)[
+                :PICTURES
+            ]  # irrelevant ones too: the text says who is meant
+            rng.shuffle(chosen)
+            kinds = [role.kind for role in roles]
+            keep = tuple(kinds.count(kind) > 1 or rng.random() > LEAVE_TO_PICTURE for kind in kinds)
+            told = without_appearance(shot.staging, keep)
+            pins += [pictures[chosen].transpose(0, 1)] * shot.chunks
+            captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]
+        return torch.stack(pins), captions
+
+    def _keyframes(self, film: Film, render: Render, pictures: Tensor) -> Tensor:
+        """For every chunk a frame of each of the last three shots before it, strangers where there are fewer
+        [C, c, K, h, w]: FilmWeaver's shot cache, irrelevant pictures among them."""
+        rng = random.Random(f"keyframes/{film.seed}")
+        per_chunk = FRAMES_PER_LATENT * self.length
+        begins, frame = [], 0
+        for shot in film.shots:
+            begins.append(frame)
+            frame += shot.chunks * per_chunk
+        moments = [
+            begin + rng.choice((0, shot.chunks // 2 * per_chunk, shot.chunks * per_chunk - 1))
+            for begin, shot in zip(begins, film.shots, strict=True)
+        ]
+        own = self._still(render.frames[moments])
+        strangers = list(pictures[len(film.cast()) :])
+        found = []
+        for number, shot in enumerate(film.shots):
+            earlier = list(range(number))
+            chosen = [own[i] for i in rng.sample(earlier, min(PICTURES, len(earlier)))]
+            while len(chosen) < PICTURES:
+                chosen.append(rng.choice(strangers))
+            found += [torch.stack(chosen, dim=1)] * shot.chunks
+        return torch.stack(found)

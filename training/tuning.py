@@ -1,0 +1,81 @@
+"""Long multi-shot causal tuning (CausalCine §3.2), under every memory that the weights are to serve (policy mixture), and
+FilmWeaver's curriculum, which is the same with compressed history.
+
+Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..generator.contexts import Keyframes
+from ..generator.packed import NO_PAGES, Packed
+from ..generator.shot_cache import compressed_history
+from .film_stage import FilmStage, Scene, Workshop, add_noise, warp
+from .films import Batch
+from .recipe import TuningSettings
+
+
+class TuningStage(FilmStage):
+    """Flow matching: clean and noisy copies of whole films in one batch."""
+
+    settings: TuningSettings
+
+    def __init__(self, settings: TuningSettings, workshop: Workshop) -> None:
+        transformer: Any = workshop.networks["transformer"]
+        if settings.history_patches and not transformer.config.history_patches:
+            transformer.add_history_patches()
+        super().__init__(settings, workshop)
+
+    def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        settings, scene = self.settings, self.scene(batch)
+        films, chunks = len(batch.film_seeds), self.chunks(scene.films, batch)
+        hidden = scene.memory.state.frames if scene.memory.state else 0
+        clean = self.with_state(scene.memory, scene.films.latents)
+        target = clean.repeat(settings.copies, 1, 1, 1, 1)
+        shift = settings.shift + (settings.final_shift - settings.shift) * progress  # layout first, detail later
+        levels = chunks if settings.timesteps == "chunk" else 1
+        drawn = [scene.draws.uniform(levels) for _ in range(settings.copies)]
+        sigma = warp(torch.cat([u.repeat_interleave(chunks // levels) for u in drawn]), shift)
+        noise = torch.cat([scene.draws.normal(chunks, *clean.shape[1:]) for _ in range(settings.copies)])
+        noisy = add_noise(target, noise, sigma)
+        text = self.text(self.nets, scene.films, scene.draws.uniform(chunks) < settings.prompt_dropout)
+        if scene.memory.compressed:
+            flow = self._beside_history(scene, noisy, sigma, text, films)
+        else:
+            flow = self.forced(self.nets, scene, clean, noisy, sigma, text, films)
+        error = (flow - (noise - target)).square()
+        weight = self.weight(scene.films, hidden).repeat(settings.copies, 1, 1, 1, 1)
+        return {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
+
+    def _beside_history(self, scene: Scene, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int) -> Tensor:
+        """The flow of rows that see no pages but the history of their shot in ever coarser patches, and pictures. Rows with
+        equally much history go together."""
+        segment, copies = scene.memory.compressed, len(noisy) // len(text)
+        assert segment is not None
+        chunks = len(text) // films
+        label = scene.draws.shared.randint(*self.settings.history_noise)
+        clean = scene.films.latents
+        hazy = torch.lerp(clean, scene.draws.normal(chunks, *clean.shape[1:]), label / 1000)
+        base = scene.memory.starts(self.length)["chunk"]
+        out = torch.empty_like(noisy)
+        for place in scene.films.place.unique().tolist():
+            rows = torch.nonzero(scene.films.place == place)[:, 0]
+            context: list[Keyframes] = []
+            if scene.pictures is not None:
+                context.append(replace(scene.pictures, latents=scene.pictures.latents[rows]))
+            if place:
+                history = torch.cat([hazy[rows - back] for back in range(place, 0, -1)], dim=2)
+                labelled = replace(segment, noise=label)
+                context += compressed_history(labelled, history[:, :, -segment.frames :], base)
+            transformer: Any = self.nets["transformer"]
+            with self.arithmetic():
+                known = transformer.remember(context, text[rows]) if context else None
+            every = (torch.arange(copies, device=self.device)[:, None] * len(text) + rows).flatten()
+            alone = Packed(scene.memory, len(rows), 1, self.length, known, pages=[NO_PAGES] * len(transformer.blocks))
+            out[every] = self.flow(self.nets, noisy[every], sigma_R[every], text[rows].repeat(copies, 1, 1), alone)
+        return out
