@@ -20,5 +20,6 @@ setup(
     package_data={
         "filmwright.templates": ["*.yaml", "*.j2"],
         "filmwright.generator": ["weights/**/*"],
+        "filmwright.training": ["recipes/*.yaml"],
     },
 )

@@ -97,19 +97,20 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, text: Tensor, time_RT6d: Tensor, layer: int, context: Context, grid: tuple[int, int]
-    ) -> Tensor:
-        """`time_RT6d` holds one modulation for the row (T = 1) or one for every token."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The tokens, and the keys and values that a context may have kept: sharding has to know of everything that leaves a
+        block. `time_RT6d` holds one modulation for the row (T = 1) or one for every token."""
         parts = (self.scale_shift_table.float() + time_RT6d.float()).unbind(dim=2)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = parts
         h = (self.norm1(x) * (1 + scale) + shift).to(x.dtype)
         q, k, v = self.attn1.project(h, h)
         x = (x.float() + self.attn1.out(context.attend(layer, q, k, v, grid)) * gate).to(x.dtype)
         h = self.norm2(x).to(x.dtype)
-        q, k, v = (t.transpose(1, 2) for t in self.attn2.project(h, text))
-        x = x + self.attn2.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+        told = (t.transpose(1, 2) for t in self.attn2.project(h, text))
+        x = x + self.attn2.out(F.scaled_dot_product_attention(*told).transpose(1, 2))
         h = (self.norm3(x) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
         out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
-        return out
+        return out, k, v
 
 
 class _TwoLayer(nn.Module):
@@ -244,7 +245,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         x = torch.cat(tokens, dim=1)
         _, time_RT6d, text = self.condition_embedder(torch.cat(times, dim=1), encoder_hidden_states)
         for layer, block in enumerate(self.blocks):
-            x = block(x, text, time_RT6d, layer, seen, (0, 0))
+            x, _, _ = block(x, text, time_RT6d, layer, seen, (0, 0))
         return seen.layers
 
     def forward(
@@ -265,9 +266,9 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         seen = context or Alone()
         for layer, block in enumerate(self.blocks):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = self._gradient_checkpointing_func(block, x, text, time_RT6d, layer, seen, (high, wide))
+                x, _, _ = self._gradient_checkpointing_func(block, x, text, time_RT6d, layer, seen, (high, wide))
             else:
-                x = block(x, text, time_RT6d, layer, seen, (high, wide))
+                x, _, _ = block(x, text, time_RT6d, layer, seen, (high, wide))
         shift, scale = (self.scale_shift_table.float() + time.float()).chunk(2, dim=1)
         x = self.proj_out((self.norm_out(x) * (1 + scale) + shift).to(x.dtype))
         _, p, q = cast(Any, self.config).patch_size

@@ -20,7 +20,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from ..storyboard.errors import FilmwrightError, InputError
 
@@ -59,8 +58,9 @@ class State:
             state[f"part/{part}"] = weights
         for mark in warm:
             part, _, index = mark.rpartition("/")
-            found: Any = get_optimizer_state_dict(self.parts[part], self.optimisers[part][int(index)])
-            state[f"optimiser/{mark}"] = found["state"]
+            names = {id(p): name for name, p in self.trained[part].items()}
+            kept = self.optimisers[part][int(index)].state
+            state[f"optimiser/{mark}"] = {names[id(p)]: dict(values) for p, values in kept.items()}
         return state
 
 
@@ -112,17 +112,26 @@ def load(path: Path, state: State, warm: list[str]) -> None:
     Raises:
         InputError: it is of other weights.
     """
+    for mark in warm:
+        part, _, index = mark.rpartition("/")
+        _warm(state.optimisers[part][int(index)])
     try:
-        tensors = state.tensors(warm)
         with _quietly():
-            state_dict_loader.load(tensors, checkpoint_id=path, no_dist=not dist.is_initialized())
+            state_dict_loader.load(state.tensors(warm), checkpoint_id=path, no_dist=not dist.is_initialized())
     except (RuntimeError, ValueError, KeyError, CheckpointException) as error:
         raise InputError(
             f"checkpoint {path} does not fit: {str(error).strip().splitlines()[-1]}; it is of another recipe, give another -o"
         ) from error
-    for mark in warm:
-        part, _, index = mark.rpartition("/")
-        module, optimiser = state.parts[part], state.optimisers[part][int(index)]
-        groups = get_optimizer_state_dict(module, optimiser)["param_groups"]
-        loaded: Any = {"state": tensors[f"optimiser/{mark}"], "param_groups": groups}
-        set_optimizer_state_dict(module, optimiser, optim_state_dict=loaded)
+
+
+def _warm(optimiser: torch.optim.Optimizer) -> None:
+    """Makes the state of an optimiser that has not stepped, to be read into, without moving a weight."""
+    kept = [(group["lr"], group["weight_decay"]) for group in optimiser.param_groups]
+    for group in optimiser.param_groups:
+        group["lr"] = group["weight_decay"] = 0.0
+        for p in group["params"]:
+            p.grad = torch.zeros_like(p)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    for group, (rate, decay) in zip(optimiser.param_groups, kept, strict=True):
+        group["lr"], group["weight_decay"] = rate, decay

@@ -54,8 +54,8 @@ class DistributionStage(_Taught):
         blocks[2 * len(blocks) // 3].register_forward_hook(self._keep)
         self.levels = [warp(torch.tensor(t / 1000), settings.shift).item() for t in settings.timesteps]
 
-    def _keep(self, module: nn.Module, arguments: Any, output: Tensor) -> None:
-        self._features = output
+    def _keep(self, module: nn.Module, arguments: Any, output: tuple[Tensor, ...]) -> None:
+        self._features = output[0]
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -68,7 +68,7 @@ class DistributionStage(_Taught):
         return self.settings.learning_rate if part == "networks" else self.settings.critic_rate
 
     def sharded(self) -> list[nn.Module]:
-        return [*super().sharded(), *self.fake.values()]
+        return [*super().sharded(), *self.fake.values(), self.critic["head"]]
 
     # --- the student's own films --------------------------------------------------------------------------------
 

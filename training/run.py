@@ -106,6 +106,7 @@ def train(recipe: Recipe, order: Order, report: Report) -> Path:
         for settings in stages:
             steps = order.steps or settings.steps
             budget = Budget(None if steps else order.minutes * settings.share / shares, steps)
+            torch.manual_seed(order.seed)  # new weights are the same in every process and every run
             run = Run(shop.stage(settings), order.folder / settings.name, world, order.seed, report)
             run.resume()
             run.go(budget)

@@ -1,0 +1,59 @@
+"""Training on two processes: the same losses as on one, and no run that hangs or loses what it had."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+RECIPE = {
+    "name": "two", "size": "nano", "memory": "window(1)",
+    "stages": [
+        {"name": "base", "kind": "tuning", "films": 2, "chunks": 2, "learning_rate": 1e-3, "precision": "fp32", "copies": 1,
+         "warmup_steps": 1, "memories": {"shots(1)+window(1)": 1}},
+        {"name": "student", "kind": "distribution", "films": 2, "chunks": 2, "learning_rate": 1e-3, "critic_rate": 1e-3, "ratio": 1,
+         "precision": "fp32", "warmup_steps": 1, "memories": {"state(1)+window(1)": 1}},
+    ],
+}  # fmt: skip
+
+
+def train(folder: Path, processes: int, *options: str) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command = [*(launch if processes > 1 else [sys.executable]), "-m", "filmwright", "train", str(folder / "two.yaml")]
+    return subprocess.run(
+        [*command, *options, "--device", "cpu", "--json"],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=500, check=False,
+    )  # fmt: skip
+
+
+def losses(folder: Path) -> list[tuple[str, int, float]]:
+    found = []
+    for stage in ("base", "student"):
+        for line in (folder / stage / "log.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            found.append((stage, entry["step"], entry["losses"]["loss"]))
+    return found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun is tried on Linux and macOS")
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    with (tmp_path / "two.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(RECIPE, file)
+    for processes in (1, 2):
+        for steps in ("1", "2", "3"):  # each goes on from the checkpoint of the one before
+            done = train(tmp_path, processes, "--steps", steps, "-o", str(tmp_path / str(processes)))
+            assert done.returncode == 0, done.stderr
+    one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert [entry[:2] for entry in one] == [entry[:2] for entry in two] and len(one) == 6
+    for (stage, step, mine), (_, _, theirs) in zip(one, two, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5), (stage, step)
+    handed = train(tmp_path, 1, "--steps", "4", "-o", str(tmp_path / "2"))  # one process goes on with what two began
+    assert handed.returncode == 0, handed.stderr
+    uneven = train(tmp_path, 3, "--steps", "4", "-o", str(tmp_path / "3"))
+    assert uneven.returncode != 0 and "3 processes cannot share" in uneven.stdout + uneven.stderr
