@@ -39,6 +39,11 @@ class World:
             dist.all_reduce(stacked)
         return dict(zip(names, (stacked / self.ranks).tolist(), strict=True))
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.mesh is not None:
+            dist.barrier()
+
     def first_says(self, value: float) -> float:
         """What process 0 measured, so that all agree (time, for one)."""
         if self.mesh is None:

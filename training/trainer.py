@@ -208,6 +208,7 @@ class Run:
         averaged = self.average.whole(self.parts[self.main])
         if self.world.rank == 0:
             self.stage.export(averaged, self.folder)
+        self.world.wait()  # the next stage reads it
 
     def one(self, batch: Any, progress: float) -> dict[str, float]:
         """One update.
