@@ -64,7 +64,7 @@ class TextEmbedder:
         self, tokenizer: Any, encoder: nn.Module, length: int, device: torch.device, store: Path | None
     ) -> None:
         """`store`: folder of kept embeddings, for an encoder worth offloading; None for a small one."""
-        self.tokenizer, self.encoder, self._length = tokenizer, encoder, length
+        self._tokenizer, self._encoder, self._length = tokenizer, encoder, length
         self._device, self._store = device, store
         self._kept: dict[str, Tensor] = {}
 
@@ -76,14 +76,10 @@ class TextEmbedder:
             self._kept[prompt] = self._embed(prompt) if self._store is None else self._stored(self._store, prompt)
         return self._kept[prompt]
 
-    def tokens(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        """Token ids and mask [B, S]."""
-        return tokenize(self.tokenizer, prompts, self._length)
-
     def _embed(self, prompt: str) -> Tensor:
-        ids, mask = (t.to(self._device) for t in self.tokens([prompt]))
+        ids, mask = (t.to(self._device) for t in tokenize(self._tokenizer, [prompt], self._length))
         with torch.no_grad():
-            return embed(self.encoder, ids, mask)
+            return embed(self._encoder, ids, mask)
 
     def _stored(self, store: Path, prompt: str) -> Tensor:
         from safetensors import SafetensorError
@@ -95,9 +91,9 @@ class TextEmbedder:
             return load_file(path)["text"].to(self._device)
         except (OSError, SafetensorError, KeyError):
             pass
-        self.encoder.to(self._device)
+        self._encoder.to(self._device)
         text = self._embed(clean)
-        self.encoder.to("cpu")
+        self._encoder.to("cpu")
         store.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file({"text": text.cpu().contiguous()}, str(temporary))

@@ -106,8 +106,8 @@ class Block(nn.Module):
         q, k, v = self.attn1.project(h, h)
         x = (x.float() + self.attn1.out(context.attend(layer, q, k, v, grid)) * gate).to(x.dtype)
         h = self.norm2(x).to(x.dtype)
-        told = (t.transpose(1, 2) for t in self.attn2.project(h, text))
-        x = x + self.attn2.out(F.scaled_dot_product_attention(*told).transpose(1, 2))
+        asked, known, told = (t.transpose(1, 2) for t in self.attn2.project(h, text))
+        x = x + self.attn2.out(F.scaled_dot_product_attention(asked, known, told).transpose(1, 2))
         h = (self.norm3(x) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
         out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
         return out, k, v

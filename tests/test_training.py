@@ -70,7 +70,7 @@ def run(made: Shop, name: str, steps: int) -> Run:
 
 def held_out_loss(stage: Any, made: Shop) -> float:
     """The mean loss on four batches of films that no step trains on."""
-    world = SmallWorld(SMALL, made._autoencoder("x"), stage.workshop.tokenizer, chunks=3, length=3, split="validation")
+    world = SmallWorld(SMALL, made._autoencoder("x"), chunks=3, length=3, split="validation")
     stream = FilmStream(world.film, seed=9)
     with torch.no_grad():
         return sum(float(stage.loss(stream.batch(step, 4), step, 1.0)["loss"]) for step in range(4)) / 4
@@ -285,6 +285,7 @@ def test_batches_follow_from_their_step_alone(tmp_path: Path) -> None:
     parts = [Draws(half, CPU).normal(3, 5).unflatten(0, (2, 3)) for half in halves]
     assert torch.equal(whole.unflatten(0, (4, 3))[[0, 2]], parts[0])
     assert torch.equal(whole.unflatten(0, (4, 3))[[1, 3]], parts[1])
+    assert first.films.prompts[3:6] == halves[1].films.prompts[:3]
     assert torch.equal(first.films.latents.unflatten(0, (4, 3))[1], halves[1].films.latents.unflatten(0, (2, 3))[0])
 
 

@@ -19,6 +19,8 @@ PUPPET_WEIGHT = 4.0
 
 
 class AutoencoderStage:
+    plain_attention = False
+
     def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device) -> None:
         self.settings, self.name, self.clips, self.device = settings, settings.name, settings.clips, device
         self.width, self.height = size.width, size.height

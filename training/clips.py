@@ -180,7 +180,6 @@ class ClipFolder:
         place = torch.tensor([index for span in spans for index in range(span)])
         if self.bundle.profile.prompt_style == "caption":
             prompts = [CUT_MARK + p if at == 0 else p for p, at in zip(prompts, place.tolist(), strict=True)]
-        told = self.bundle.text.tokens(prompts)
         stranger = self._still(self._shots(self.clips[(number + 1) % len(self.clips)])[0][0][0])
         own = [self._still(frames[len(frames) // 2]) for frames, _ in shots]
         pictures = []
@@ -188,7 +187,9 @@ class ClipFolder:
             earlier = own[max(0, index - PICTURES) : index]
             pictures += [torch.stack(earlier + [stranger] * (PICTURES - len(earlier)), dim=1)] * span
         keyframes = torch.stack(pictures)
-        return LatentFilm(chunks, torch.zeros_like(chunks[:, :1]), place, *told, keyframes, keyframes, *told)
+        return LatentFilm(
+            chunks, torch.zeros_like(chunks[:, :1]), place, tuple(prompts), keyframes, keyframes, tuple(prompts)
+        )
 
     def _spans(self, shots: list[tuple[Tensor, str]]) -> list[int]:
         """Chunks of every shot."""

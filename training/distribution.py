@@ -49,7 +49,6 @@ class DistributionStage(_Taught):
         transformer: Any = self.fake["transformer"]
         blocks = transformer.blocks
         self.critic = nn.ModuleDict({"fake": self.fake, "head": Head(blocks[0].attn1.to_q.in_features)})
-        self.critic.to(self.device)
         self._features: Tensor | None = None
         blocks[2 * len(blocks) // 3].register_forward_hook(self._keep)
         self.levels = [warp(torch.tensor(t / 1000), settings.shift).item() for t in settings.timesteps]

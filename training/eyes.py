@@ -69,6 +69,8 @@ def through(autoencoder: TinyVideoAutoencoder, clips: Tensor) -> Tensor:
 
 
 class EyesStage:
+    plain_attention = False
+
     def __init__(
         self, settings: EyesSettings, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device
     ) -> None:

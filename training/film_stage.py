@@ -5,6 +5,7 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from ..generator.attention import Past
 from ..generator.contexts import Context, Keyframes
 from ..generator.memory import Memory
 from ..generator.packed import Noting, Packed
-from ..generator.text import embed
+from ..generator.text import TEXT_TOKENS, embed, tokenize
 from ..generator.transformer import CausalWanTransformer3DModel
 from .films import Batch, Draws, FilmStream, LatentFilm
 from .recipe import FilmSettings
 
+PLAIN_TOKENS = 4096
+"""Tokens of one copy of a step's films up to which attention weights are kept on a CPU."""
 STATE_WEIGHT = 0.25
 """The hidden state's part in teacher forcing, where it is to be the newest picture: a start for what rollouts teach it."""
 
@@ -31,17 +34,20 @@ class Workshop:
 
     Attributes:
         networks: transformer and text encoder to train, from wherever the stage starts.
-        text_trained: whether the text encoder is trained too.
+        tokenizer: for a text encoder that is trained too; otherwise
+        embed: gives a prompt's embedding [1, S, d], and the networks are the transformer alone.
         stream: where films come from.
         length: latent frames of a chunk.
+        tokens: of a chunk.
         rank, ranks: this process among those that share the films of a step.
     """
 
     networks: nn.ModuleDict
-    text_trained: bool
     tokenizer: Any
+    embed: Callable[[str], Tensor] | None
     stream: FilmStream
     length: int
+    tokens: int
     device: torch.device
     rank: int = 0
     ranks: int = 1
@@ -67,11 +73,13 @@ class FilmStage:
     def __init__(self, settings: FilmSettings, workshop: Workshop) -> None:
         self.settings, self.workshop, self.device = settings, workshop, workshop.device
         self.name, self.nets, self.length = settings.name, workshop.networks, workshop.length
-        self.nets["text_encoder"].requires_grad_(workshop.text_trained)
         if settings.checkpointing:
             transformer: Any = self.nets["transformer"]
             transformer.enable_gradient_checkpointing()
         self._policies = settings.policies()
+        self.plain_attention = (
+            self.device.type == "cpu" and settings.films * settings.chunks * workshop.tokens <= PLAIN_TOKENS
+        )
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -99,13 +107,13 @@ class FilmStage:
         """Draws the memory of a step and what stands in it."""
         draws = Draws(batch, self.device)
         memory = draws.shared.choices(list(self._policies), list(self._policies.values()))[0]
-        films = LatentFilm(**{name: value.to(self.device) for name, value in vars(batch.films).items()})
+        films = batch.films.to(self.device)
         if memory.shots is None:
             return Scene(memory, films, None, draws)
         pictures = films.keyframes
         if draws.shared.random() < self.settings.pinned:
             pictures = films.pins
-            films = replace(films, tokens=films.pinned_tokens, mask=films.pinned_mask)
+            films = replace(films, prompts=films.pinned_prompts)
         pictures = pictures[:, :, : memory.shots.keyframes]
         label = draws.shared.randint(*self.settings.picture_noise)
         first = memory.starts(self.length)["shots"]
@@ -122,8 +130,12 @@ class FilmStage:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def text(self, nets: nn.ModuleDict, films: LatentFilm, dropped_R: Tensor | None = None) -> Tensor:
-        with self.arithmetic():
-            text = embed(nets["text_encoder"], films.tokens, films.mask).float()
+        if self.workshop.embed is not None:
+            text = torch.cat([self.workshop.embed(prompt) for prompt in films.prompts]).float()
+        else:
+            ids, mask = tokenize(self.workshop.tokenizer, list(films.prompts), TEXT_TOKENS)
+            with self.arithmetic():
+                text = embed(nets["text_encoder"], ids.to(self.device), mask.to(self.device)).float()
         return text if dropped_R is None else text.masked_fill(dropped_R[:, None, None], 0.0)
 
     def with_state(self, memory: Memory, latents: Tensor) -> Tensor:
@@ -190,14 +202,13 @@ class FilmStage:
         transformer: Any = CausalWanTransformer3DModel(**self._config())
         transformer.load_state_dict(_of(averaged, "transformer"))
         transformer.save_pretrained(folder / "transformer")
-        if self.workshop.text_trained:
+        if "text_encoder" in self.nets:
             from transformers import UMT5EncoderModel
 
             trained: Any = self.nets["text_encoder"]
             encoder: Any = UMT5EncoderModel(trained.config)
             encoder.load_state_dict(_of(averaged, "text_encoder"))
             encoder.save_pretrained(folder / "text_encoder")
-        self.workshop.tokenizer.save_pretrained(folder / "tokenizer")
 
     def _config(self) -> dict[str, Any]:
         transformer: Any = self.nets["transformer"]

@@ -2,7 +2,7 @@
 
 A batch is a function of its step alone, so a run that was interrupted goes on with the very films it would have seen.
 
-Legend: `R` rows (one chunk each), `C` chunks of a film, `L` latent frames of a chunk, `K` pictures, `S` text tokens.
+Legend: `R` rows (one chunk each), `C` chunks of a film, `L` latent frames of a chunk, `K` pictures.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -27,38 +28,33 @@ class LatentFilm:
         latents: clean chunks [R, c, L, h, w].
         matter: how much a viewer looks there [R, 1, L, h, w], 0 … 1 (puppets).
         place: number of each chunk in its shot [R].
-        tokens, mask: captions [R, S].
+        prompts: what each row is told.
         keyframes: pictures of earlier shots, strangers' where there are fewer [R, c, K, h, w].
         pins: reference pictures, of the shot's cast and of others [R, c, K, h, w].
-        pinned_tokens, pinned_mask: captions that leave looks to the pins [R, S].
+        pinned_prompts: the same, leaving looks to the pins.
     """
 
     latents: Tensor
     matter: Tensor
     place: Tensor
-    tokens: Tensor
-    mask: Tensor
+    prompts: tuple[str, ...]
     keyframes: Tensor
     pins: Tensor
-    pinned_tokens: Tensor
-    pinned_mask: Tensor
+    pinned_prompts: tuple[str, ...]
 
     @staticmethod
     def join(films: list[LatentFilm]) -> LatentFilm:
-        """Films one after the other, in full precision."""
-        return LatentFilm(
-            *(
-                torch.cat([getattr(film, f.name) for film in films]).to(
-                    torch.float32 if getattr(films[0], f.name).is_floating_point() else torch.long
-                )
-                for f in fields(LatentFilm)
-            )
-        )
+        """Films one after the other."""
+        values = [[getattr(film, f.name) for film in films] for f in fields(LatentFilm)]
+        return LatentFilm(*(torch.cat(v) if isinstance(v[0], Tensor) else tuple(chain(*v)) for v in values))
 
-    def half(self) -> LatentFilm:
-        """In half the room; latents are about 1 in size, so fp16 keeps three digits."""
-        values = [getattr(self, f.name) for f in fields(self)]
-        return LatentFilm(*(v.half() if v.is_floating_point() else v for v in values))
+    def to(self, *where: torch.device | torch.dtype) -> LatentFilm:
+        """On another device, or its latents in another precision (fp16 keeps three digits of what is about 1 in size)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor) and (value.is_floating_point() or isinstance(where[0], torch.device)):
+                values[name] = value.to(*where)
+        return LatentFilm(**values)
 
 
 @dataclass(frozen=True)
@@ -120,11 +116,13 @@ class FilmStream:
         """This rank's share of the films of a step."""
         mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
         seeds = tuple(draw_seed(self._seed, step, place) for place, _ in mine)
-        return Batch(LatentFilm.join([self._get(n) for _, n in mine]), draw_seed(self._seed, step), seeds)
+        return Batch(
+            LatentFilm.join([self._get(n) for _, n in mine]).to(torch.float32), draw_seed(self._seed, step), seeds
+        )
 
     def _get(self, number: int) -> LatentFilm:
         if number not in self._made:
-            self._made[number] = self._film(number).half()
+            self._made[number] = self._film(number).to(torch.float16)
             if len(self._made) > self._room:
                 self._made.popitem(last=False)
         return self._made[number]

@@ -80,8 +80,10 @@ def joined(device: torch.device) -> Iterator[World]:
 
 
 def share_out(network: nn.Module, world: World) -> None:
-    """Shards a network's weights over the mesh, block by block, so that one block at a time is whole."""
+    """Puts a network on its device, or shards its weights over the mesh, block by block, so that no device ever holds more
+    than a block whole."""
     if world.mesh is None:
+        network.to(world.device)
         return
     for block in getattr(network, "blocks", ()):
         fully_shard(block, mesh=world.mesh)

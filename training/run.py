@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shutil
@@ -172,25 +171,27 @@ class Shop:
 
     def _workshop(self, settings: FilmSettings) -> Workshop:
         networks = self._networks(settings.start or self._before(settings.name), settings.name)
+        source: SmallWorld | ClipFolder
         if self.size is not None:
-            tokenizer = build_tokenizer()
-            source: Any = SmallWorld(
-                self.size,
-                self._autoencoder(settings.name),
-                tokenizer,
-                chunks=settings.chunks,
-                length=self.recipe.chunk_latents,
-            )
+            autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
+            source = SmallWorld(self.size, autoencoder, chunks=settings.chunks, length=length)
+            tokenizer, embed, count = build_tokenizer(), None, None
         else:
             assert self.bundle is not None
-            tokenizer = self.bundle.text.tokenizer
             source = self._clips(settings)
-        count = None if isinstance(source, SmallWorld) else len(source)
+            tokenizer, embed, count = None, self.bundle.text, len(source)
         stream = FilmStream(source.film, seed=self.seed, count=count)
         return Workshop(
-            networks, self.size is not None, tokenizer, stream, self.recipe.chunk_latents, self.device, self.world.rank,
-            self.world.ranks,
+            networks, tokenizer, embed, stream, self.recipe.chunk_latents, self._tokens(networks), self.device,
+            self.world.rank, self.world.ranks,
         )  # fmt: skip
+
+    def _tokens(self, networks: nn.ModuleDict) -> int:
+        """Of a chunk."""
+        latent = self.size.latent if self.size else self.bundle.latent_size  # type: ignore[union-attr]
+        transformer: Any = networks["transformer"]
+        rows, columns = transformer.grid(*latent)
+        return int(rows * columns) * self.recipe.chunk_latents
 
     def _clips(self, settings: FilmSettings) -> ClipFolder:
         assert self.bundle is not None
@@ -226,19 +227,17 @@ class Shop:
             assert self.size is not None
             transformer = CausalWanTransformer3DModel(**self.size.transformer_config())
             encoder = build_text_encoder(len(build_tokenizer()))
-            return nn.ModuleDict({"transformer": transformer, "text_encoder": encoder}).to(self.device)
+            return nn.ModuleDict({"transformer": transformer, "text_encoder": encoder})
         transformer = CausalWanTransformer3DModel.from_pretrained(
             where / "transformer", use_safetensors=True, low_cpu_mem_usage=False
         )
-        if self.bundle is not None:
-            encoder = copy.deepcopy(self.bundle.text.encoder)
-        else:
+        networks = nn.ModuleDict({"transformer": transformer.float().train()})
+        if self.bundle is None:
             encoder = UMT5EncoderModel.from_pretrained(
                 where / "text_encoder", local_files_only=True, use_safetensors=True
             )
-        return (
-            nn.ModuleDict({"transformer": transformer.float(), "text_encoder": encoder.float()}).train().to(self.device)
-        )
+            networks["text_encoder"] = encoder.float().train()
+        return networks
 
     def _part(self, part: str) -> Path | None:
         """The newest of a part that a stage of this run has made, else the start's."""

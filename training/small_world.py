@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.text import TEXT_TOKENS, tokenize
 from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import KINDS
 from .films import PICTURES, LatentFilm, to_chunks
@@ -32,13 +30,12 @@ class SmallWorld:
         self,
         size: Size,
         autoencoder: TinyVideoAutoencoder,
-        tokenizer: Any,
         *,
         chunks: int,
         length: int,
         split: str = "train",
     ) -> None:
-        self.size, self.autoencoder, self.tokenizer = size, autoencoder, tokenizer
+        self.size, self.autoencoder = size, autoencoder
         self.chunks, self.length, self.first = chunks, length, SPLITS[split]
 
     def film(self, number: int) -> LatentFilm:
@@ -54,11 +51,10 @@ class SmallWorld:
         covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0][:, None]
         puppets, pictures = self._pictures(film)
         pins, captions = self._pins(film, puppets, pictures)
-        said, left = (tokenize(self.tokenizer, prompts, TEXT_TOKENS) for prompts in (film.prompts(), captions))
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
-            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, *said,
-            self._keyframes(film, render, pictures), pins, *left,
+            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, tuple(film.prompts()),
+            self._keyframes(film, render, pictures), pins, tuple(captions),
         )  # fmt: skip
 
     def _still(self, pictures_BCHW: Tensor) -> Tensor:
