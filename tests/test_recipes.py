@@ -71,7 +71,7 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, recipe: dict[str, Any
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["huge"], "recipe 'huge' is unknown: choose filmweaver, lora, mini, nano"),
+        (["huge"], "recipe 'huge' is unknown: choose filmweaver, lora, mini, nano, wan-1.3b"),
         (["gone.yaml"], "recipe gone.yaml does not exist"),
         (["nano", "--minutes", "0"], "--minutes 0 is out of range"),
         (["nano", "--stage", "basis"], "--stage 'basis' is unknown: choose one of autoencoder, base"),

@@ -107,7 +107,7 @@ class FilmStage:
         """Draws the memory of a step and what stands in it."""
         draws = Draws(batch, self.device)
         memory = draws.shared.choices(list(self._policies), list(self._policies.values()))[0]
-        films = batch.films.to(self.device)
+        films = batch.films.on(self.device)
         if memory.shots is None:
             return Scene(memory, films, None, draws)
         pictures = films.keyframes

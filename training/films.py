@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,16 +46,22 @@ class LatentFilm:
     @staticmethod
     def join(films: list[LatentFilm]) -> LatentFilm:
         """Films one after the other."""
-        values = [[getattr(film, f.name) for film in films] for f in fields(LatentFilm)]
-        return LatentFilm(*(torch.cat(v) if isinstance(v[0], Tensor) else tuple(chain(*v)) for v in values))
-
-    def to(self, *where: torch.device | torch.dtype) -> LatentFilm:
-        """On another device, or its latents in another precision (fp16 keeps three digits of what is about 1 in size)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in values.items():
-            if isinstance(value, Tensor) and (value.is_floating_point() or isinstance(where[0], torch.device)):
-                values[name] = value.to(*where)
+        values: dict[str, Any] = {}
+        for f in fields(LatentFilm):
+            every = [getattr(film, f.name) for film in films]
+            values[f.name] = torch.cat(every) if isinstance(every[0], Tensor) else tuple(chain(*every))
         return LatentFilm(**values)
+
+    def on(self, device: torch.device) -> LatentFilm:
+        return replace(self, **{name: value.to(device) for name, value in self._tensors()})
+
+    def of(self, precision: torch.dtype) -> LatentFilm:
+        """With latents of that type: fp16 keeps three digits of what is about 1 in size, in half the room."""
+        floats = {name: value.to(precision) for name, value in self._tensors() if value.is_floating_point()}
+        return replace(self, **floats)
+
+    def _tensors(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
 
 
 @dataclass(frozen=True)
@@ -117,12 +124,12 @@ class FilmStream:
         mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
         seeds = tuple(draw_seed(self._seed, step, place) for place, _ in mine)
         return Batch(
-            LatentFilm.join([self._get(n) for _, n in mine]).to(torch.float32), draw_seed(self._seed, step), seeds
+            LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32), draw_seed(self._seed, step), seeds
         )
 
     def _get(self, number: int) -> LatentFilm:
         if number not in self._made:
-            self._made[number] = self._film(number).to(torch.float16)
+            self._made[number] = self._film(number).of(torch.float16)
             if len(self._made) > self._room:
                 self._made.popitem(last=False)
         return self._made[number]

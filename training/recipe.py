@@ -14,7 +14,7 @@ from ..storyboard.errors import InputError
 from .sizes import SIZES
 
 RECIPES = Path(__file__).parent / "recipes"
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Timestep = Annotated[int, Field(ge=0, le=999)]
 
