@@ -10,7 +10,7 @@ the chunk, `n` tokens of a frame, `H` heads, `D` head width, `E` = H·D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -134,23 +134,31 @@ class Packed:
         return torch.stack(out, dim=2).flatten(0, 2)
 
 
+@dataclass
 class Unrolled:
-    """Films side by side, chunk after chunk: rows are the current chunk of every film.
+    """One pass of a training rollout: films side by side, rows are chunk number `chunk` of every film.
 
-    A pass with `commit` set writes the chunk's pages. Pages are cut from the graph; the state's are too, unless
-    `carry` says that gradients go on through them.
+    A pass changes nothing it was given, so that activations can be computed again in the backward pass.
+
+    Attributes:
+        pages: of the chunks before, by layer.
+        commit: whether this clean pass writes the chunk's own; then `written` has them all. They are cut from the graph; the
+            state's are too, unless `carry` says that gradients go on through them.
     """
 
-    def __init__(self, memory: Memory, films: int, length: int) -> None:
-        self.memory, self.films, self.length = memory, films, length
-        self.pages: dict[int, FilmPages] = {}
-        self.context: list[Past] | None = None
-        self.chunk = 0
-        self.commit = self.carry = False
+    memory: Memory
+    films: int
+    length: int
+    chunk: int
+    pages: dict[int, FilmPages]
+    context: list[Past] | None = None
+    commit: bool = False
+    carry: bool = False
+    written: dict[int, FilmPages] = field(default_factory=dict)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         past: list[Past] = []
-        if layer in self.pages:
+        if self.chunk:
             past += self.pages[layer].past(self.memory, self.chunk, self.length, q, grid)
         if self.context is not None:
             past.append(self.context[layer])
@@ -160,12 +168,9 @@ class Unrolled:
             new.keys, new.values = new.keys.detach(), new.values.detach()
             if not self.carry:
                 new.state_keys, new.state_values = new.state_keys.detach(), new.state_values.detach()
-            self.pages[layer] = self.pages[layer].add(new) if self.chunk else new
+            self.written[layer] = self.pages[layer].add(new) if self.chunk else new
         table = frame_table(own_positions(self.memory, self.chunk, self.length), *grid, q.shape[-1], q.device)
         return attend(q, k, v, table, past)
-
-    def by_layer(self) -> list[FilmPages]:
-        return [self.pages[layer] for layer in sorted(self.pages)]
 
 
 class Noting:

@@ -61,3 +61,44 @@ def write_tiny_bundle(folder: Path, seed: int = 0) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def wan_folder(tmp_path: Path) -> Path:
+    """A whole Wan 2.1 diffusers folder with random weights, as the hub has it."""
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from filmwright.generator.text import build_tokenizer
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    folder = tmp_path / "wan"
+    torch.manual_seed(0)
+    WanTransformer3DModel(
+        num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=64, text_dim=16, freq_dim=16, rope_max_seq_len=32
+    ).save_pretrained(folder / "transformer")  # fmt: skip
+    torch.manual_seed(1)
+    AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1).save_pretrained(folder / "vae")
+    tokenizer = build_tokenizer()
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = UMT5Config(
+        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, dropout_rate=0.0
+    )
+    UMT5EncoderModel(config).save_pretrained(folder / "text_encoder")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline"}), encoding="utf-8")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"flow_shift": 3.0}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def wan_bundle(wan_folder: Path) -> Path:
+    """The same for films of 64x32 pixels."""
+    profile = {
+        "name": "tiny-wan", "licence": "test", "width": 64, "height": 32, "enlarge": 2, "prompt_style": "prose", "text_tokens": 64,
+        "memory": "routed(2)+window(1)", "base": "../wan",
+        "sampling": {"kind": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0},
+    }  # fmt: skip
+    bundle = wan_folder.parent / "bundle"
+    bundle.mkdir()
+    (wan_folder / "transformer").rename(bundle / "transformer")
+    (bundle / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
+    return bundle

@@ -196,64 +196,35 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
-def tiny_wan_folder(folder: Path) -> Path:
-    """A whole Wan 2.1 diffusers folder with random weights, as the hub has it."""
-    from filmwright.generator.text import build_tokenizer
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    tiny_wan().save_pretrained(folder / "transformer")
-    torch.manual_seed(1)
-    AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1).save_pretrained(folder / "vae")
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(folder / "tokenizer")
-    config = UMT5Config(
-        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, dropout_rate=0.0
-    )
-    UMT5EncoderModel(config).save_pretrained(folder / "text_encoder")
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline"}), encoding="utf-8")
-    (folder / "scheduler").mkdir()
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"flow_shift": 3.0}), encoding="utf-8")
-    return folder
-
-
-def test_a_wan_folder_is_checked_and_opens_as_it_is(tmp_path: Path) -> None:
-    folder = tiny_wan_folder(tmp_path / "wan")
-    bundle = load_bundle(folder, CPU)
+def test_a_wan_folder_is_checked_and_opens_as_it_is(wan_folder: Path) -> None:
+    bundle = load_bundle(wan_folder, CPU)
     assert bundle.sampling.shift == 3.0
     assert bundle.profile.prompt_style == "prose"
-    result = CliRunner().invoke(app, ["models", "check", str(folder), "--json"])
+    result = CliRunner().invoke(app, ["models", "check", str(wan_folder), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert (found["layers"], found["heads"], found["autoencoder"]) == (2, 2, "WanAutoencoder")
     assert found["chunk_frames"] == 9  # the first latent of a fresh Wan stream is one frame
 
 
-def test_converted_weights_stand_on_a_wan_folder(tmp_path: Path) -> None:
-    folder = tiny_wan_folder(tmp_path / "wan")
+def test_converted_weights_stand_on_a_wan_folder(tmp_path: Path, wan_folder: Path) -> None:
     path = write_layout(tmp_path, "self-forcing", tiny_wan(seed=3))
-    out = convert(path, tmp_path / "sf", base=folder, head_width=WIDTH // HEADS)
+    out = convert(path, tmp_path / "sf", base=wan_folder, head_width=WIDTH // HEADS)
     found = json.loads(CliRunner().invoke(app, ["models", "check", str(out), "--json"]).stdout)
     assert (found["memory"], found["trained_span"]) == ("window(6)", 21)
     with pytest.raises(InputError, match="is not empty"):
         convert(path, out)
 
 
-def test_a_film_is_made_with_wan_weights(tmp_path: Path, story: str) -> None:
+def test_a_film_is_made_with_wan_weights(tmp_path: Path, story: str, wan_bundle: Path) -> None:
     """A stream that goes on over cuts, prose prompts, guided sampling: the whole way with the published layout."""
-    folder = tiny_wan_folder(tmp_path / "wan")
-    profile = {"name": "tiny-wan", "licence": "test", "width": 64, "height": 32, "enlarge": 2, "prompt_style": "prose", "text_tokens": 64,
-               "memory": "routed(2)+window(1)", "base": "../wan", "sampling": {"kind": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0}}  # fmt: skip
-    bundle = tmp_path / "bundle"
-    bundle.mkdir()
-    (folder / "transformer").rename(bundle / "transformer")
-    (bundle / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
     arguments = [
         "film",
         story,
         "--seconds",
         "12",
         "--generator",
-        str(bundle),
+        str(wan_bundle),
         "-o",
         str(tmp_path / "film"),
         "--json",
@@ -304,9 +275,8 @@ def test_taehv_loads_and_streams(tmp_path: Path) -> None:
     assert {"encoder.2.conv.weight", "encoder.17.bias", "decoder.7.conv.weight", "decoder.22.weight"} <= names
 
 
-def test_every_preset_rolls_fifty_chunks_over_five_cuts_on_a_tiny_wan(tmp_path: Path) -> None:
-    folder = tiny_wan_folder(tmp_path / "wan")
-    bundle = load_bundle(folder, CPU)
+def test_every_preset_rolls_fifty_chunks_over_five_cuts_on_a_tiny_wan(wan_folder: Path) -> None:
+    bundle = load_bundle(wan_folder, CPU)
     bundle.profile.width, bundle.profile.height = 32, 32
     bundle.transformer.add_history_patches()
     few = replace(bundle, sampling=Sampling(timesteps=(1000, 500)))

@@ -196,12 +196,10 @@ def test_the_state_carries_gradients_from_chunk_to_chunk(tmp_path: Path) -> None
         kept: list[torch.Tensor] = []
         commit = stage._commit
 
-        def note(
-            unrolled: Any, clean: torch.Tensor, text: torch.Tensor, chunk: int, kept: Any = kept, commit: Any = commit
-        ) -> None:
-            if chunk == 0:
+        def note(seen: Any, clean: torch.Tensor, text: torch.Tensor, kept: Any = kept, commit: Any = commit) -> Any:
+            if seen.chunk == 0:
                 kept.append(clean)
-            commit(unrolled, clean, text, chunk)
+            return commit(seen, clean, text)
 
         stage._commit = note
         films = stage.rollout(scene, 2, stage.text(stage.nets, scene.films))

@@ -67,13 +67,13 @@ def test_the_packed_forward_of_training_equals_the_paged_rollout(written: str) -
         noting = Noting(context)
         model(clean, zero, text, noting)
         apart = model(noisy, half, text, Packed(memory, films, chunks, length, pages=noting.pages))
-        unrolled, beside = Unrolled(memory, films, length), []
+        pages, beside = {}, []
         for chunk in range(chunks):
             row = slice(chunk, None, chunks)
-            unrolled.chunk, unrolled.commit = chunk, False
-            beside.append(model(noisy[row], half[row], text[row], unrolled))
-            unrolled.commit = True
-            model(clean[row], zero[row], text[row], unrolled)
+            beside.append(model(noisy[row], half[row], text[row], Unrolled(memory, films, length, chunk, pages)))
+            writing = Unrolled(memory, films, length, chunk, pages, commit=True)
+            model(clean[row], zero[row], text[row], writing)
+            pages = writing.written
         assert (apart - packed).abs().max() <= 1e-5
         assert (torch.stack(beside, dim=1).flatten(0, 1) - packed).abs().max() <= 1e-5
         for film in range(films):

@@ -6,13 +6,14 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..generator.packed import Unrolled
+from ..generator.packed import FilmPages, Unrolled
 from .distillation import _Taught, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread, warp
 from .films import Batch
@@ -79,34 +80,36 @@ class DistributionStage(_Taught):
         """
         memory, chunks = scene.memory, len(scene.films.latents) // films
         exit_step = scene.draws.shared.randrange(len(self.levels))
-        unrolled = Unrolled(memory, films, self.length)
         shape = self.with_state(memory, scene.films.latents).shape
         known = self.known(self.nets, scene, text)
+        pages: dict[int, FilmPages] = {}
         made = []
         for chunk in range(chunks):
             rows = torch.arange(films, device=self.device) * chunks + chunk
-            unrolled.chunk, unrolled.commit = chunk, False
-            if known is not None:
-                unrolled.context = [(keys[rows], values[rows]) for keys, values in known]
+            beside = [(keys[rows], values[rows]) for keys, values in known] if known is not None else None
+            seen = Unrolled(memory, films, self.length, chunk, pages, beside)
             x, clean = scene.draws.normal(1, *shape[1:]), torch.empty(0)
             for index, level in enumerate(self.levels[: exit_step + 1]):
                 sigma = torch.full((films,), level, device=self.device)
                 with torch.set_grad_enabled(torch.is_grad_enabled() and index == exit_step):
-                    clean = x - level * self.flow(self.nets, x, sigma, text[rows], unrolled)
+                    clean = x - level * self.flow(self.nets, x, sigma, text[rows], seen)
                 if index < exit_step:
-                    x = add_noise(clean, scene.draws.normal(1, *shape[1:]), sigma * 0 + self.levels[index + 1])
+                    after = torch.full_like(sigma, self.levels[index + 1])
+                    x = add_noise(clean, scene.draws.normal(1, *shape[1:]), after)
             made.append(clean)
-            self._commit(unrolled, clean, text[rows], chunk)
+            pages = self._commit(seen, clean, text[rows])
         return torch.stack(made, dim=1).flatten(0, 1)
 
-    def _commit(self, unrolled: Unrolled, clean: Tensor, text: Tensor, chunk: int) -> None:
-        """Writes a chunk's pages. Gradients go on through the state `through` transitions in a row, then it is cut."""
-        through = self.settings.through if unrolled.memory.state else 0
-        carry = torch.is_grad_enabled() and chunk % (through + 1) < through
-        unrolled.commit, unrolled.carry = True, carry
+    def _commit(self, seen: Unrolled, clean: Tensor, text: Tensor) -> dict[int, FilmPages]:
+        """All pages, a chunk's own with them. Gradients go on through the state `through` transitions in a row, then it is
+        cut."""
+        through = self.settings.through if seen.memory.state else 0
+        carry = torch.is_grad_enabled() and seen.chunk % (through + 1) < through
+        writing = replace(seen, commit=True, carry=carry, written={})
         with torch.set_grad_enabled(carry):
             zero = torch.zeros(len(clean), device=self.device)
-            self.flow(self.nets, clean if carry else clean.detach(), zero, text, unrolled)
+            self.flow(self.nets, clean if carry else clean.detach(), zero, text, writing)
+        return writing.written
 
     # --- losses -------------------------------------------------------------------------------------------------
 

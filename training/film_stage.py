@@ -5,6 +5,7 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F`
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,7 +213,8 @@ class FilmStage:
 
     def _config(self) -> dict[str, Any]:
         transformer: Any = self.nets["transformer"]
-        plain = {name: value for name, value in transformer.config.items() if not name.startswith("_")}
+        known = inspect.signature(CausalWanTransformer3DModel.__init__).parameters  # a Wan folder's config has more
+        plain = {name: value for name, value in transformer.config.items() if name in known}
         return {**plain, **self.trained()}
 
     def trained(self) -> dict[str, Any]:
