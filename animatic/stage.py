@@ -143,6 +143,18 @@ class Scene:
             self._place(frames, covered, role, look, _path(role, home, seconds) - camera_x, seconds)
         return Drawing(frames.clamp_(0.0, 1.0), covered)
 
+    def visible(self, seconds: Tensor) -> Tensor:
+        """How much of every pixel shows each role [roles, F, H, W]: later ones stand before earlier ones."""
+        camera_x = self._camera_x(seconds)
+        shown: list[Tensor] = []
+        for role, home in self._cast:
+            covered = torch.zeros(len(seconds), self.height, self.width)
+            canvas = torch.zeros(len(seconds), 3, self.height, self.width)
+            look = role.appearance or self._appearances.get(role.kind, PLAIN)
+            self._place(canvas, covered, role, look, _path(role, home, seconds) - camera_x, seconds)
+            shown = [before * (1.0 - covered) for before in shown] + [covered]
+        return torch.stack(shown) if shown else torch.zeros(0, len(seconds), self.height, self.width)
+
     def _place(self, frames: Tensor, covered: Tensor, role: Role, look: Appearance, x: Tensor, seconds: Tensor) -> None:
         pixel = self._pixel / PUPPET_HEIGHT
         columns = math.ceil(2 * WINDOW_HALF_WIDTH / pixel) + 2

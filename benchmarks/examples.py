@@ -71,8 +71,8 @@ def main(generator: str = "nano") -> None:
                     and any(r.kind == role.kind and r.appearance == role.appearance for r in before[0].roles)
                     and kinds.count(role.kind) == 1
                 ):
-                    sums["hue kept over a cut in one set"][0] += before[1].hue_of(role.kind) == reading.hue_of(
-                        role.kind
+                    sums["hue kept over a cut in one set"][0] += before[1].look_of(role.kind, "hue") == reading.look_of(
+                        role.kind, "hue"
                     )
                     sums["hue kept over a cut in one set"][1] += 1
             before = (staging, reading)

@@ -120,3 +120,40 @@ def references_table(found: dict[str, Any]) -> str:
             f"{name:8} {rate['rate']:>7.1%}  {low:>7.1%} … {high:>6.1%}   {found['unpinned'][name]['rate']:>10.1%}   {found['truth'][name]['rate']:>8.1%}"
         )
     return "\n".join(lines)
+
+
+def truth_table(found: dict[str, Any]) -> str:
+    """Accuracy of every reader, and what it takes for what."""
+    lines = [
+        f"readers of {found['weights']} on {found['shots']} shots",
+        "",
+        f"{'':10} {'rendered':>9}  {'encoded':>8}  asked   most often mistaken (rendered)",
+    ]
+    for name, rendered in found["rendered"].items():
+        wrong = [
+            (count, true, read)
+            for true, row in rendered["confusion"].items()
+            for read, count in row.items()
+            if read != true
+        ]
+        said = ", ".join(f"{true} for {read} {count}x" for count, true, read in sorted(wrong, reverse=True)[:3])
+        lines.append(
+            f"{name:10} {rendered['rate']:>9.1%}  {found['encoded'][name]['rate']:>8.1%}  {rendered['asked']:>5}   {said}"
+        )
+    return "\n".join(lines)
+
+
+def recall_table(found: dict[str, Any]) -> str:
+    """Rates by gap, in latent frames."""
+    names = list(found["truth"])
+    lines = [
+        f"{found['generator']}, memory {found['memory']}: {found['films']} films for each gap", f"scored by {found['scored_by']}", "",
+        f"{'gap':>10} " + " ".join(f"{name:>22}" for name in names),
+    ]  # fmt: skip
+    for gap, rates in [*found["gaps"].items(), ("truth", found["truth"])]:
+        row = " ".join(f"{r['rate']:>7.0%} ({r['low']:>4.0%} – {r['high']:>4.0%})" for r in rates.values())
+        lines.append(f"{int(gap) * 3 if gap != 'truth' else gap:>10} {row}")
+    lines.append(
+        f"{'chance':>10} hue {found['chance']['hue']:.0%}, pattern and accessory {found['chance']['pattern']:.0%}"
+    )
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.stage import Generator
 from ..training.world import SPLITS, Film, random_film, render_film
-from .readers import FrameReader, find_cuts, read
+from .readers import LOOKS, FrameReader, find_cuts, find_movement, read
 
 TOLERANCE_FRAMES = 4
 """One latent frame."""
@@ -66,7 +66,7 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
     """Adds one film to the tallies: set, time, view, kind and hue by shot; cuts by frame; identity over cuts in a set."""
     per_chunk = len(frames) // sum(shot.chunks for shot in film.shots)
     start = 0
-    right = dict.fromkeys(("set", "time", "view", "kind", "hue"), 0)
+    right = dict.fromkeys(("set", "time", "view", "camera", "kind", *LOOKS), 0)
     asked = dict(right)
     cuts: list[int] = []
     readings = []
@@ -78,13 +78,16 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
         for name in ("set", "time", "view"):
             asked[name] += 1
             right[name] += getattr(reading, name) == getattr(staging, name)
+        asked["camera"] += 1
+        right["camera"] += find_movement(reader, frames[start:end]) == staging.movement
         kinds = [role.kind for role in staging.roles]
         for role in staging.roles:
             asked["kind"] += 1
             right["kind"] += reading.shows(role.kind, len(set(kinds)))
             if kinds.count(role.kind) == 1 and role.appearance is not None:
-                asked["hue"] += 1
-                right["hue"] += reading.hue_of(role.kind) == role.appearance.hue
+                for look in LOOKS:
+                    asked[look] += 1
+                    right[look] += reading.look_of(role.kind, look) == getattr(role.appearance, look)
         if start:
             cuts.append(start)
         start = end
@@ -102,7 +105,7 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
             alone = sum(r.kind == role.kind for r in before.staging.roles) == 1 and len(others) == 1
             if alone and others[0].appearance == role.appearance:
                 asked_kept += 1
-                kept += a.hue_of(role.kind) == b.hue_of(role.kind)
+                kept += a.look_of(role.kind, "hue") == b.look_of(role.kind, "hue")
     tallies["same hue over a cut in one set"].add(kept, asked_kept)
 
 
@@ -110,7 +113,9 @@ def evaluate(
     generator: Generator, reader: FrameReader, *, films: int, seed: int, on_film: Callable[[int], None] = lambda n: None
 ) -> dict[str, Any]:
     """Scores `films` held-out films; returns rates of the generator and of the readers on rendered truth."""
-    names = ("set", "time", "view", "kind", "hue", "cut", "cut precision", "same hue over a cut in one set")
+    names = (
+        "set", "time", "view", "camera", "kind", *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
+    )  # fmt: skip
     made, truth = ({name: Tally() for name in names} for _ in range(2))
     began = time.perf_counter()
     spent = 0.0
@@ -126,7 +131,7 @@ def evaluate(
     total_frames = films * 48
     return {
         "generator": generator.profile.weights, "memory": generator.profile.memory, "films": films, "seed": seed,
-        "scored_by": "frame reader (small CNN trained on rendered truth); its accuracy on these films' truth is in `truth`",
+        "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these films' truth is in `truth`",
         "made": {name: tally.summary() for name, tally in made.items()},
         "truth": {name: tally.summary() for name, tally in truth.items()},
         "frames_per_second": round(total_frames / spent, 1), "seconds": round(time.perf_counter() - began, 1),

@@ -1,6 +1,9 @@
-"""Readers: what is on a frame, as a small network sees it that was trained on rendered truth.
+"""Readers: what is on a frame. A small network that was trained on rendered truth names every pixel, and looks are read off the
+pixels of a puppet; cuts and the camera's movement are computed.
 
-Every score they give is labelled with their own accuracy on held-out truth, which `evaluate films` measures first.
+Every score they give is labelled with their own accuracy on rendered truth, which `evaluate readers` measures.
+
+Legend: `B` frames, `K` kinds and the background, `h`, `w` rows and columns of cells (two pixels wide at 128x64).
 """
 
 from __future__ import annotations
@@ -9,81 +12,109 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from ..storyboard.caption import Staging
-from ..storyboard.vocabulary import HUES, KINDS, SETS, TIMES, VIEWS
+from ..animatic.stage import Scene
+from ..storyboard.vocabulary import ACCESSORIES, HUES, KINDS, PATTERNS, SETS, TIMES, VIEWS
 
 READ_HEIGHT, READ_WIDTH = 64, 128
+CELL = 2
+WHOLE = {"set": SETS, "time": TIMES, "view": VIEWS}
+"""What is read of a whole frame."""
+LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
+"""What is read of a puppet."""
+SMALLEST_PUPPET = 0.003
+"""Part of the frame below which a puppet is not there."""
 CUT_CHANGE = 0.035
 CUT_PROMINENCE = 3.0
+SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 3, 0.1, 8
+"""The camera's movement is looked for between frames so far apart, in differences up to that, in pixels of 128."""
 
 
-def labels_of(staging: Staging) -> dict[str, Tensor]:
-    """The truth of a staging as indices; `hues` is -1 where a kind is absent or stands twice."""
-    hues = torch.full((len(KINDS),), -1)
-    kinds = [role.kind for role in staging.roles]
-    for role in staging.roles:
-        if role.appearance and kinds.count(role.kind) == 1:
-            hues[KINDS.index(role.kind)] = HUES.index(role.appearance.hue)
-    return {
-        "set": torch.tensor(SETS.index(staging.set)),
-        "time": torch.tensor(TIMES.index(staging.time)),
-        "view": torch.tensor(VIEWS.index(staging.view)),
-        "kinds": torch.tensor([float(kind in kinds) for kind in KINDS]),
-        "hues": hues,
-    }
+def labels_of(scene: Scene, seconds: float) -> dict[str, Tensor]:
+    """The truth of a scene at a moment: indices of the frame, and for each cell [h, w] the kind (0: none of them) and the
+    looks; -1 where nothing fills the cell."""
+    staging = scene.staging
+    found = {name: torch.tensor(words.index(getattr(staging, name))) for name, words in WHOLE.items()}
+    shown = F.adaptive_avg_pool2d(
+        scene.visible(torch.tensor([seconds]))[:, 0], (READ_HEIGHT // CELL, READ_WIDTH // CELL)
+    )
+    cells = shown.shape[1:]
+    found["kind"] = torch.where(shown.sum(dim=0) < 0.2, 0, -1) if len(shown) else torch.zeros(cells, dtype=torch.long)
+    for name in LOOKS:
+        found[name] = torch.full(cells, -1)
+    for role, part in zip(staging.roles, shown, strict=False):
+        mine = part > 0.6
+        found["kind"][mine] = 1 + KINDS.index(role.kind)
+        for name, words in LOOKS.items():
+            if role.appearance is not None:
+                found[name][mine] = words.index(getattr(role.appearance, name))
+    return found
+
+
+def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation)
+    return nn.Sequential(conv, nn.GroupNorm(8, outputs), nn.SiLU())
 
 
 class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Frames [B, 3, 64, 128] in 0 … 1 to logits of set, time, view, kinds (each by itself) and the hue of each kind."""
+    """Frames [B, 3, 64, 128] in 0 … 1 to logits: of set, time and view [B, n], of kind [B, K, h, w] and looks [B, n, h, w] of
+    every cell."""
 
     @register_to_config
     def __init__(self, width: int = 32) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        layers: list[nn.Module] = []
-        before = 3
-        for step, stride in enumerate((2, 2, 2, 1)):
-            after = width * (1, 2, 3, 4)[step]
-            layers += [nn.Conv2d(before, after, 5 if step == 0 else 3, stride=stride, padding=2 if step == 0 else 1),
-                       nn.GroupNorm(8, after), nn.SiLU()]  # fmt: skip
-            before = after
-        self.features = nn.Sequential(*layers)
-        self.sizes = {
-            "set": len(SETS),
-            "time": len(TIMES),
-            "view": len(VIEWS),
-            "kinds": len(KINDS),
-            "hues": len(KINDS) * len(HUES),
-        }
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * before, size) for name, size in self.sizes.items()})
+        self.fine = nn.Sequential(_layer(3, width, stride=2), _layer(width, width))
+        self.middle = nn.Sequential(_layer(width, 2 * width, stride=2), _layer(2 * width, 2 * width))
+        self.coarse = nn.Sequential(
+            _layer(2 * width, 3 * width, stride=2),
+            _layer(3 * width, 3 * width, dilation=2),
+            _layer(3 * width, 3 * width),
+        )
+        self.to_middle = _layer(5 * width, 2 * width)
+        self.to_fine = _layer(3 * width, 2 * width)
+        self.frame = nn.ModuleDict({name: nn.Linear(6 * width, len(words)) for name, words in WHOLE.items()})
+        self.cells = nn.ModuleDict({"kind": nn.Conv2d(2 * width, 1 + len(KINDS), 1)})
+        for name, words in LOOKS.items():
+            self.cells[name] = nn.Conv2d(2 * width, len(words), 1)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        found = self.features(frames * 2 - 1).flatten(2)
-        pooled = torch.cat([found.mean(dim=-1), found.amax(dim=-1)], dim=-1)
-        out = {name: head(pooled) for name, head in self.heads.items()}
-        out["hues"] = out["hues"].unflatten(-1, (len(KINDS), len(HUES)))
-        return out
+        fine = self.fine(frames * 2 - 1)
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        pooled = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))], dim=1)
+        up = self.to_middle(torch.cat([F.interpolate(coarse, scale_factor=2.0), middle], dim=1))
+        up = self.to_fine(torch.cat([F.interpolate(up, scale_factor=2.0), fine], dim=1))
+        out: dict[str, Tensor] = {name: head(pooled) for name, head in self.frame.items()}
+        return out | {name: head(up) for name, head in self.cells.items()}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read on a few frames of one shot, their logits averaged."""
+    """What is read on a few frames of one shot.
+
+    Attributes:
+        areas: part of the frame that each kind fills.
+        looks: for every look, evidence for each of its words by kind [kinds, words].
+    """
 
     set: str
     time: str
     view: str
-    kinds: Tensor
-    hues: tuple[str, ...]
+    areas: Tensor
+    looks: dict[str, Tensor]
 
     def shows(self, kind: str, count: int) -> bool:
-        """Whether `kind` is among the `count` most likely kinds."""
-        return KINDS.index(kind) in self.kinds.topk(count).indices.tolist()
+        """Whether `kind` is there, and among the `count` largest."""
+        index = KINDS.index(kind)
+        return float(self.areas[index]) >= SMALLEST_PUPPET and index in self.areas.topk(count).indices.tolist()
 
-    def hue_of(self, kind: str) -> str:
-        return self.hues[KINDS.index(kind)]
+    def look_of(self, kind: str, look: str) -> str:
+        """The hue, pattern or accessory of a kind."""
+        return LOOKS[look][int(self.looks[look][KINDS.index(kind)].argmax())]
 
 
 def load_reader(folder: Path) -> FrameReader:
@@ -96,13 +127,14 @@ def load_reader(folder: Path) -> FrameReader:
 
 def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
     """Reads frames of one shot, of any size."""
-    sized = nn.functional.interpolate(frames_FCHW, (READ_HEIGHT, READ_WIDTH), mode="area")
+    sized = F.interpolate(frames_FCHW, (READ_HEIGHT, READ_WIDTH), mode="area")
     with torch.no_grad():
-        logits = {name: value.mean(dim=0) for name, value in reader(sized).items()}
-    return Reading(
-        SETS[int(logits["set"].argmax())], TIMES[int(logits["time"].argmax())], VIEWS[int(logits["view"].argmax())],
-        logits["kinds"], tuple(HUES[int(i)] for i in logits["hues"].argmax(dim=-1)),
-    )  # fmt: skip
+        logits = reader(sized)
+    whole = {name: words[int(logits[name].mean(dim=0).argmax())] for name, words in WHOLE.items()}
+    shown = logits["kind"].softmax(dim=1)[:, 1:]
+    shown = shown * (shown > 0.5)
+    looks = {name: torch.einsum("bkhw,bchw->kc", shown, logits[name].softmax(dim=1)) for name in LOOKS}
+    return Reading(whole["set"], whole["time"], whole["view"], shown.mean(dim=(0, 2, 3)), looks)
 
 
 def find_cuts(frames_FCHW: Tensor) -> list[int]:
@@ -114,3 +146,29 @@ def find_cuts(frames_FCHW: Tensor) -> list[int]:
         if value >= CUT_CHANGE and value == float(around.max()) and value > CUT_PROMINENCE * float(around.median()):
             cuts.append(index + 1)
     return cuts
+
+
+def find_movement(reader: FrameReader, frames_FCHW: Tensor) -> str:
+    """The camera's movement over a shot's first second and a half: the sideways shift that explains best how what is no
+    puppet changed between frames. Differences are capped: something in the way is no evidence for a shift."""
+    sized = F.interpolate(frames_FCHW[:24], (READ_HEIGHT, READ_WIDTH), mode="area")
+    with torch.no_grad():
+        puppets = reader(sized)["kind"].softmax(dim=1)[:, 1:].sum(dim=1, keepdim=True)
+    free = (F.interpolate(puppets, (READ_HEIGHT, READ_WIDTH), mode="nearest") < 0.5)[:, 0]
+    first = list(range(0, len(sized) - SHIFT_FRAMES, 2))
+    then = [i + SHIFT_FRAMES for i in first]
+    a, b = sized[first], sized[then]
+    kept = free[first] & free[then]
+    still = (a - b).abs().amax(dim=1).clamp(max=SHIFT_CAP)
+
+    def gain(shift: int) -> float:
+        """How much less change is left when the picture has slid `shift` to the left, per pixel that both show."""
+        left, right = (slice(max(0, s), READ_WIDTH + min(0, s)) for s in (shift, -shift))
+        moved = (a[..., left] - b[..., right]).abs().amax(dim=1).clamp(max=SHIFT_CAP)
+        here = kept[..., left] & kept[..., right]
+        return float(((still[..., right] - moved) * here).sum() / here.sum().clamp(min=1))
+
+    best = max((s for s in range(-LARGEST_SHIFT, LARGEST_SHIFT + 1) if s), key=gain)
+    if gain(best) <= 0.0:
+        return "still"
+    return "right" if best > 0 else "left"

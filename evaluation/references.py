@@ -65,7 +65,7 @@ def evaluate_references(
             for way, frames in made.items():
                 reading = read(reader, frames[2::4])
                 tallies[way]["kind"].add(int(reading.shows(role.kind, 1)), 1)
-                tallies[way]["hue"].add(int(reading.hue_of(role.kind) == role.appearance.hue), 1)
+                tallies[way]["hue"].add(int(reading.look_of(role.kind, "hue") == role.appearance.hue), 1)
             on_film(index + 1)
     return {
         "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "chance_of_hue": 1 / len(HUES),

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..animatic.stage import Scene
-from ..evaluation.readers import FrameReader, labels_of
+from ..evaluation.readers import LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, FrameReader, labels_of
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
@@ -22,6 +22,9 @@ from ..storyboard.caption import caption
 from .recipe import EyesSettings
 from .sizes import Size
 from .world import FPS, SPLITS, random_film
+
+READ_FRAME = 2
+"""The frame of a clip that is looked at: its latent frame holds two on either side."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ def random_frames(seed: int, count: int, size: Size) -> FrameBatch:
         rng = random.Random(f"moment/{seed + index}")
         staging = rng.choice(film.shots).staging
         scene = Scene(staging, width=size.width, height=size.height, layout_seed=rng.randrange(1 << 30))
-        clips.append(scene.draw(torch.arange(4) / FPS + rng.uniform(0.0, 3.0)).frames)
+        moments = torch.arange(4) / FPS + rng.uniform(0.0, 3.0)
+        clips.append(scene.draw(moments).frames)
         captions.append(caption(staging))
-        labels.append(labels_of(staging))
+        labels.append(labels_of(scene, float(moments[READ_FRAME])))
     return FrameBatch(torch.stack(clips), captions, {k: torch.stack([one[k] for one in labels]) for k in labels[0]})
 
 
@@ -79,6 +83,15 @@ class EyesStage:
         self.tokenizer = build_tokenizer()
         self.nets = nn.ModuleDict({"clip": build_clip(len(self.tokenizer)), "reader": FrameReader()}).to(device)
 
+    def go_on_from(self, start: Path) -> None:
+        """Starts from the trained nets that a bundle has."""
+        from transformers import CLIPModel
+
+        for name, kind in (("clip", CLIPModel), ("reader", FrameReader)):
+            if (start / name).is_dir():
+                trained: Any = kind.from_pretrained(start / name)
+                self.nets[name].load_state_dict(trained.float().state_dict())
+
     @property
     def parts(self) -> dict[str, nn.Module]:
         return {"eyes": self.nets}
@@ -99,12 +112,13 @@ class EyesStage:
     def loss(self, batch: FrameBatch, step: int, progress: float) -> dict[str, Tensor]:
         clips = batch.clips.to(self.device)
         clips[::2] = through(self.autoencoder, clips[::2])
-        frames = clips[:, 2]
+        frames = clips[:, READ_FRAME]
         labels = {name: value.to(self.device) for name, value in batch.labels.items()}
-        out = self.nets["reader"](F.interpolate(frames, (64, 128), mode="area"))
-        reading = sum(F.cross_entropy(out[name], labels[name]) for name in ("set", "time", "view"))
-        reading = reading + F.binary_cross_entropy_with_logits(out["kinds"], labels["kinds"]) * 4
-        reading = reading + F.cross_entropy(out["hues"].flatten(0, 1), labels["hues"].flatten(), ignore_index=-1)
+        out = self.nets["reader"](F.interpolate(frames, (READ_HEIGHT, READ_WIDTH), mode="area"))
+        reading = sum(F.cross_entropy(out[name], labels[name]) for name in WHOLE)
+        reading = reading + 4 * F.cross_entropy(out["kind"], labels["kind"], ignore_index=-1)
+        for name in LOOKS:
+            reading = reading + F.cross_entropy(out[name], labels[name].clamp(min=-1), ignore_index=-1)
         clip: Any = self.nets["clip"]
         ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions, TEXT_TOKENS))
         seen = clip.visual_projection(
@@ -114,8 +128,9 @@ class EyesStage:
         logits = clip.logit_scale.exp() * F.normalize(seen, dim=-1) @ F.normalize(told, dim=-1).T
         same = torch.arange(len(frames), device=self.device)
         contrast = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
-        right = (out["kinds"] > 0).eq(labels["kinds"] > 0).float().mean()
-        return {"loss": reading + contrast, "contrast": contrast, "kinds_right": right}
+        puppets = labels["kind"] > 0
+        right = (out["kind"].argmax(dim=1) == labels["kind"])[puppets].float().mean()
+        return {"loss": reading + contrast, "contrast": contrast, "puppets_right": right}
 
     def after_step(self, part: str) -> None:
         pass
@@ -130,7 +145,7 @@ class EyesStage:
 def measure_prompt_floor(clip: Clip, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device) -> float:
     """Halfway between the similarity of validation frames to their own captions and to others'."""
     batch = random_frames(SPLITS["validation"], 64, size)
-    frames = through(autoencoder, batch.clips.to(device))[:, 2]
+    frames = through(autoencoder, batch.clips.to(device))[:, READ_FRAME]
     similar = clip.images(frames) @ clip.texts(batch.captions).T
     own = similar.diagonal().mean()
     others = (similar.sum() - similar.diagonal().sum()) / (similar.numel() - len(similar))

@@ -150,7 +150,10 @@ class Shop:
             return stage
         if isinstance(settings, EyesSettings):
             assert self.size is not None
-            return EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
+            eyes = EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
+            if self.start is not None:
+                eyes.go_on_from(self.start)
+            return eyes
         assert isinstance(settings, FilmSettings)
         return self._film_stage(settings)
 

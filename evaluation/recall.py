@@ -1,0 +1,105 @@
+"""Whether a chunk remembers a puppet over a gap: true history is fed, and only the shot that recalls it is generated.
+
+The rules that make it mean something: looks are drawn per film and the recalling shot only names the puppet; other puppets
+fill the gap; in three films of four the puppet is absent from the first chunk; the recalling shot has another view than the
+one that introduced it, and in half of the films another set.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..storyboard.caption import CUT_MARK, Appearance, Role, Staging, without_appearance
+from ..storyboard.stage import Frames, Generator
+from ..storyboard.vocabulary import ACTIONS, FACINGS, HUES, KINDS, SETS, TIMES
+from ..training.world import SPLITS, Film, FilmShot, random_appearance, render_film
+from .films import Tally
+from .readers import LOOKS, FrameReader, read
+
+GAPS = (0, 2, 4, 8, 12)
+"""Chunks between the shot that introduces a puppet and the one that recalls it: 0 to 36 latent frames."""
+RECALL_CHUNKS = 1
+
+
+def recall_film(seed: int, gap: int) -> tuple[Film, Role]:
+    """A film whose last shot recalls a puppet that was last seen `gap` chunks before, and who it is."""
+    rng = random.Random(f"recall/{seed}/{gap}")
+    kinds = rng.sample(KINDS, 4)
+    looks = [random_appearance(rng) for _ in kinds]
+    sets, time_of_day = rng.sample(SETS, 2), rng.choice(TIMES)
+
+    def shot(view: str, place: str, who: int, chunks: int, told: bool) -> FilmShot:
+        role = Role(kinds[who], rng.choice(ACTIONS), rng.choice(FACINGS), looks[who])
+        staging = Staging(view, place, time_of_day, "still", (role,))
+        return FilmShot(staging, without_appearance(staging, (told,)), chunks)
+
+    shots = []
+    if rng.random() < 0.75:
+        shots.append(shot("medium", rng.choice(sets), 1, 1, True))
+    shots.append(shot("close", sets[0], 0, 1, True))
+    left, others = gap, [1, 2, 3]
+    while left:
+        length = min(left, rng.choice((1, 2, 2)))
+        shots.append(shot(rng.choice(("medium", "close")), rng.choice(sets), others[len(shots) % 3], length, True))
+        left -= length
+    last = shot("medium", rng.choice(sets), 0, RECALL_CHUNKS, False)
+    shots.append(last)
+    return Film(seed, tuple(shots)), last.staging.roles[0]
+
+
+def _as_chunks(generator: Generator, frames: torch.Tensor, chunks: int) -> list[Any]:
+    """A shot's frames as the chunks that `feed` takes."""
+    array: Frames = frames.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return generator.encode(array)[:chunks]
+
+
+def evaluate_recall(
+    generator: Generator, reader: FrameReader, *, films: int, seed: int, gaps: tuple[int, ...] = GAPS,
+    on_film: Callable[[int], None] = lambda n: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Rates of kind, each look and all looks together, by gap in chunks; `films` for each gap."""
+    profile = generator.profile
+    names = ("kind", *LOOKS, "identity")
+    tallies = {gap: {name: Tally() for name in names} for gap in gaps}
+    truth = {name: Tally() for name in names}
+    began = time.perf_counter()
+    for number, gap in enumerate(gaps):
+        for index in range(films):
+            film, who = recall_film(SPLITS["test"] + 200_000_000 + index, gap)
+            assert who.appearance is not None
+            render = render_film(film, width=profile.width, height=profile.height)
+            rollout, start, prompts = generator.start(seed + index), 0, film.prompts()
+            for place, shot in enumerate(film.shots):
+                end = start + shot.chunks
+                prompt = prompts[start].removeprefix(CUT_MARK)
+                rollout.begin_shot(prompt, shot=f"s{place}", take=1)
+                if place < len(film.shots) - 1:
+                    for chunk in _as_chunks(generator, render.frames[start * 12 : end * 12], shot.chunks):
+                        rollout.feed(chunk, decode=False)
+                start = end
+            made = torch.from_numpy(rollout.step().frames).permute(0, 3, 1, 2).float() / 255
+            _score(tallies[gap], reader, who.kind, who.appearance, made)
+            _score(truth, reader, who.kind, who.appearance, render.frames[-12:])
+            on_film(number * films + index + 1)
+    return {
+        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed,
+        "chance": {"hue": 1 / len(HUES), **{name: 1 / len(LOOKS[name]) for name in ("pattern", "accessory")}},
+        "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these shots' truth is in `truth`",
+        "gaps": {str(gap): {name: tally.summary() for name, tally in found.items()} for gap, found in tallies.items()},
+        "truth": {name: tally.summary() for name, tally in truth.items()},
+        "seconds": round(time.perf_counter() - began, 1),
+    }  # fmt: skip
+
+
+def _score(tallies: dict[str, Tally], reader: FrameReader, kind: str, look: Appearance, frames: torch.Tensor) -> None:
+    reading = read(reader, frames[2::4])
+    right = {name: reading.look_of(kind, name) == getattr(look, name) for name in LOOKS}
+    tallies["kind"].add(int(reading.shows(kind, 1)), 1)
+    for name, value in right.items():
+        tallies[name].add(int(value), 1)
+    tallies["identity"].add(int(reading.shows(kind, 1) and all(right.values())), 1)

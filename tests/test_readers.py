@@ -1,0 +1,86 @@
+"""Readers and what is measured with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from filmwright.animatic.stage import Scene
+from filmwright.cli import app
+from filmwright.evaluation.readers import LOOKS, FrameReader, labels_of, load_reader
+from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
+from filmwright.evaluation.truth import evaluate_readers
+from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.storyboard.caption import Appearance, Role, Staging
+from filmwright.storyboard.stage import open_generator
+from filmwright.storyboard.vocabulary import HUES, KINDS
+from typer.testing import CliRunner
+
+FOX = Role("fox", "stands", "right", Appearance("blue", "striped", "hat"))
+BIRD = Role("bird", "stands", "left", Appearance("red", "plain", "bare"))
+
+
+def scene(*roles: Role, view: str = "medium") -> Scene:
+    return Scene(Staging(view, "meadow", "day", "still", roles), width=128, height=64, layout_seed=3)
+
+
+def test_every_cell_of_a_puppet_is_labelled_with_its_kind_and_looks() -> None:
+    found = labels_of(scene(FOX, BIRD), 0.5)
+    fox, bird = (found["kind"] == 1 + KINDS.index(kind) for kind in ("fox", "bird"))
+    assert fox.sum() > 30 and bird.sum() > 30
+    assert set(found["hue"][fox].tolist()) == {HUES.index("blue")}
+    assert set(found["hue"][bird].tolist()) == {HUES.index("red")}
+    assert set(found["hue"][found["kind"] == 0].tolist()) == {-1}
+    assert labels_of(scene(), 0.0)["kind"].sum() == 0
+
+
+def test_who_stands_in_front_hides_who_stands_behind() -> None:
+    walker = Role("fox", "walks", "right", FOX.appearance)
+    moments = torch.arange(0.0, 4.0, 0.2)
+    both, alone = (scene(*roles).visible(moments) for roles in ((walker, BIRD), (walker,)))
+    assert float(both.sum(dim=0).max()) <= 1.0 + 1e-6
+    overlap = both[1] * (both[0] + both[1] > 0.99)
+    assert both.shape[0] == 2 and alone.shape[0] == 1 and overlap.sum() > 0
+
+
+def test_the_bundled_readers_know_rendered_truth() -> None:
+    found = evaluate_readers(
+        load_reader(reader_folder("nano")), load_bundle(BUNDLED / "nano", torch.device("cpu")), shots=60
+    )
+    for name in ("set", "time", "view", "camera", "kind", *LOOKS, "cut"):
+        assert found["rendered"][name]["rate"] >= 0.9, name
+        assert sum(sum(row.values()) for row in found["rendered"][name]["confusion"].values()) >= 30
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_recall_film_keeps_its_rules(gap: int) -> None:
+    absent = other_set = 0
+    for seed in range(40):
+        film, who = recall_film(seed, gap)
+        kinds = [[role.kind for role in shot.staging.roles] for shot in film.shots]
+        shows = [index for index, cast in enumerate(kinds) if who.kind in cast]
+        assert len(shows) == 2 and shows[1] == len(kinds) - 1
+        assert sum(shot.chunks for shot in film.shots[shows[0] + 1 : -1]) == gap
+        assert film.shots[-1].told.roles[0].appearance is None and who.appearance is not None
+        assert film.shots[-1].staging.view != film.shots[shows[0]].staging.view
+        assert (film.shots[shows[0]].staging.roles[0].appearance) == who.appearance
+        absent += shows[0] > 0
+        other_set += film.shots[-1].staging.set != film.shots[shows[0]].staging.set
+    assert absent >= 20 and 8 <= other_set <= 32
+
+
+def test_recall_is_measured_with_true_history(tiny_bundle: Path) -> None:
+    generator = open_generator(str(tiny_bundle), "routed(2)+window(1)")
+    found = evaluate_recall(generator, FrameReader(width=8).eval(), films=2, seed=0, gaps=(0, 2))
+    assert found["gaps"]["2"]["hue"]["asked"] == 2 and found["truth"]["identity"]["asked"] == 4
+
+
+def test_readers_are_measured_from_the_command_line() -> None:
+    result = CliRunner().invoke(app, ["evaluate", "readers", "nano", "--shots", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert found["rendered"]["set"]["asked"] == 3
+    shown = CliRunner().invoke(app, ["evaluate", "readers", "nano", "--shots", "3"])
+    assert "rendered" in shown.output and "accessory" in shown.output
