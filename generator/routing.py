@@ -30,6 +30,6 @@ def choose(q_RNHD: Tensor, descriptors: Tensor, count: int, among: Tensor | None
     else:
         scores = torch.bmm(descriptors, query_RE[..., None])[..., 0]
     if among is not None:
-        scores = scores[:, among]
-    best = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :count]
+        scores = scores.index_select(1, among)
+    best = scores.argsort(dim=1, descending=True, stable=True)[:, :count]
     return best.sort(dim=1).values
