@@ -201,12 +201,12 @@ def test_the_hidden_state_is_carried_on_and_never_shown(rollout_of) -> None:  # 
 def test_compressed_history_stands_right_before_the_chunk() -> None:
     segment = parse_memory("compressed").compressed
     assert segment is not None
-    latents = torch.arange(25.0).view(1, 25, 1, 1).expand(16, -1, 4, 4)
+    latents = torch.arange(25.0).view(1, 1, 25, 1, 1).expand(1, 16, -1, 4, 4)
     full, quarter, coarse = compressed_history(segment, latents, base=22)
     assert (full.positions, quarter.positions, coarse.positions) == ((21,), (19, 20), tuple(range(3, 19)))
     assert full.latents[0, 0, :, 0, 0].tolist() == [24.0]
     assert coarse.latents[0, 0, :, 0, 0].tolist() == [float(f) for f in range(6, 22)]
-    odd = compressed_history(segment, latents[:, :6], base=22)[2]
+    odd = compressed_history(segment, latents[:, :, :6], base=22)[2]
     assert odd.positions == (16, 16, 17, 18)
 
 

@@ -216,7 +216,7 @@ class Run:
         """One update.
 
         Raises:
-            FilmwrightError: the loss became NaN; nothing was updated.
+            FilmwrightError: loss or gradient became NaN; nothing was updated.
         """
         part = self.stage.part(self.step)
         torch.manual_seed(draw_seed(self.seed, self.step, self.world.rank))
@@ -229,13 +229,10 @@ class Run:
         with attention_kernel(self.stage.plain_attention):
             losses = self.stage.loss(batch, self.step, progress)
             said = self.world.mean(losses)
-            if not math.isfinite(said["loss"]):
-                raise FilmwrightError(
-                    f"stage {self.stage.name}: the loss became {said['loss']} at step {self.step} (seed {self.seed}, batch "
-                    f"{self.step}); the last good state is {self.folder / checkpoint.FOLDER}: lower the learning rate and go on"
-                )
+            self._expect_finite("loss", said["loss"])
             losses["loss"].backward()
-        nn.utils.clip_grad_norm_(self.trained[part].values(), self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.trained[part].values(), self.settings.clip)
+        self._expect_finite("gradient", float(whole(norm)))
         for optimiser in self.optimisers[part]:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -245,6 +242,13 @@ class Run:
         self.stage.after_step(part)
         self.step += 1
         return said
+
+    def _expect_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise FilmwrightError(
+                f"stage {self.stage.name}: the {what} became {value} at step {self.step} (seed {self.seed}, batch "
+                f"{self.step}); the last good state is {self.folder / checkpoint.FOLDER}: lower the learning rate and go on"
+            )
 
     def go(self, budget: Budget) -> None:
         """Trains until the budget is spent.
@@ -257,7 +261,7 @@ class Run:
         if budget.steps is None and self.minutes >= minutes:
             minutes += self.minutes  # asked for once more: as long again
         began = time.monotonic() - self.minutes * 60
-        last_save = last_report = time.monotonic()
+        last_save = last_report = self.world.first_says(time.monotonic())  # all must save in the same step
         with (
             closing(_Log(self.folder, self.step, self.world.rank == 0)) as log,
             closing(prefetch(self.stage.batch, self.step)) as batches,
@@ -281,7 +285,7 @@ class Run:
                     last_report = now
                 if now - last_save > SAVE_SECONDS:
                     self.save()
-                    last_save = time.monotonic()
+                    last_save = now
         self.save()
         self.export()
 
