@@ -75,11 +75,11 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
             _layer(3 * width, 3 * width),
         )
         self.to_middle = _layer(5 * width, 2 * width)
-        self.to_fine = _layer(3 * width, 2 * width)
+        self.to_fine = _layer(3 * width, width)
         self.frame = nn.ModuleDict({name: nn.Linear(6 * width, len(words)) for name, words in WHOLE.items()})
-        self.cells = nn.ModuleDict({"kind": nn.Conv2d(2 * width, 1 + len(KINDS), 1)})
+        self.cells = nn.ModuleDict({"kind": nn.Conv2d(width, 1 + len(KINDS), 1)})
         for name, words in LOOKS.items():
-            self.cells[name] = nn.Conv2d(2 * width, len(words), 1)
+            self.cells[name] = nn.Conv2d(width, len(words), 1)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         fine = self.fine(frames * 2 - 1)

@@ -19,10 +19,13 @@ from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import caption
+from ..storyboard.vocabulary import KINDS
 from .recipe import EyesSettings
 from .sizes import Size
 from .world import FPS, SPLITS, random_film
 
+BACKGROUND_WEIGHT = 0.3
+"""Nine cells of ten show no puppet."""
 READ_FRAME = 2
 """The frame of a clip that is looked at: its latent frame holds two on either side."""
 
@@ -114,17 +117,20 @@ class EyesStage:
         clips[::2] = through(self.autoencoder, clips[::2])
         frames = clips[:, READ_FRAME]
         labels = {name: value.to(self.device) for name, value in batch.labels.items()}
-        out = self.nets["reader"](F.interpolate(frames, (READ_HEIGHT, READ_WIDTH), mode="area"))
-        reading = sum(F.cross_entropy(out[name], labels[name]) for name in WHOLE)
-        reading = reading + 4 * F.cross_entropy(out["kind"], labels["kind"], ignore_index=-1)
-        for name in LOOKS:
-            reading = reading + F.cross_entropy(out[name], labels[name].clamp(min=-1), ignore_index=-1)
         clip: Any = self.nets["clip"]
         ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions, TEXT_TOKENS))
-        seen = clip.visual_projection(
-            clip.vision_model(pixel_values=Clip(clip, self.tokenizer, TEXT_TOKENS).pixels(frames)).pooler_output
-        )
-        told = clip.text_projection(clip.text_model(input_ids=ids, attention_mask=mask).pooler_output)
+        pixels = Clip(clip, self.tokenizer, TEXT_TOKENS).pixels(frames)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            read = self.nets["reader"](F.interpolate(frames, (READ_HEIGHT, READ_WIDTH), mode="area"))
+            seen = clip.visual_projection(clip.vision_model(pixel_values=pixels).pooler_output).float()
+            told = clip.text_projection(clip.text_model(input_ids=ids, attention_mask=mask).pooler_output).float()
+        out = {name: value.float() for name, value in read.items()}
+        reading = sum(F.cross_entropy(out[name], labels[name]) for name in WHOLE)
+        weight = torch.ones(1 + len(KINDS), device=self.device)
+        weight[0] = BACKGROUND_WEIGHT
+        reading = reading + 4 * F.cross_entropy(out["kind"], labels["kind"], weight, ignore_index=-1)
+        for name in LOOKS:
+            reading = reading + F.cross_entropy(out[name], labels[name], ignore_index=-1)
         logits = clip.logit_scale.exp() * F.normalize(seen, dim=-1) @ F.normalize(told, dim=-1).T
         same = torch.arange(len(frames), device=self.device)
         contrast = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
