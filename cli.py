@@ -18,6 +18,7 @@ if __package__ in (None, ""):  # started as `python cli.py`: hand over to the in
 import typer
 
 from . import __version__
+from .console.evaluate import evaluate_app
 from .console.options import (
     CriticOpt,
     DebugOpt,
@@ -37,7 +38,7 @@ from .console.options import (
     reported,
 )
 from .console.script_templates import templates_app
-from .console.weights import evaluate_app, models_app, train
+from .console.weights import models_app, train
 from .storyboard.errors import FilmwrightError, InputError
 
 if TYPE_CHECKING:

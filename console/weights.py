@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from ..storyboard.errors import InputError
-from .options import DebugOpt, JsonOpt, MemoryOpt, reported
+from .options import DebugOpt, JsonOpt, reported
 
 models_app = typer.Typer(no_args_is_help=True, help="Generators: list, fetch, convert and check weights.")
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators.")
 
 
 @models_app.command("list")
@@ -123,97 +122,3 @@ def train(
         with open_training_display(as_json=json) as display:
             folder = run_training(chosen, order, display)
             display.result(folder)
-
-
-@evaluate_app.command("films")
-def evaluate_films(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
-    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
-    memory: MemoryOpt = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
-    json: JsonOpt = False, debug: DebugOpt = False,
-) -> None:  # fmt: skip
-    """Reads what a generator makes of held-out films: set, time, kind, hue, cuts."""
-    with reported(debug):
-        from ..evaluation.films import evaluate
-        from ..evaluation.readers import load_reader
-        from ..generator.bundle import reader_folder
-        from ..storyboard.stage import open_generator
-        from .display import open_display
-        from .tables import evaluation_table
-
-        reader = load_reader(reader_folder(generator))
-        found = evaluate(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rfilm {n}/{films}", end="", file=sys.stderr, flush=True))  # fmt: skip
-        print(file=sys.stderr)
-        open_display(as_json=json, quiet=True, verbose=False).result(evaluation_table(found), **found)
-
-
-@evaluate_app.command("references")
-def evaluate_pins(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
-    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
-    memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
-    json: JsonOpt = False, debug: DebugOpt = False,
-) -> None:  # fmt: skip
-    """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
-    with reported(debug):
-        from ..evaluation.readers import load_reader
-        from ..evaluation.references import evaluate_references
-        from ..generator.bundle import reader_folder
-        from ..storyboard.stage import open_generator
-        from .display import open_display
-        from .tables import references_table
-
-        reader = load_reader(reader_folder(generator))
-        found = evaluate_references(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rshot {n}/{films}", end="", file=sys.stderr, flush=True))  # fmt: skip
-        print(file=sys.stderr)
-        open_display(as_json=json, quiet=True, verbose=False).result(references_table(found), **found)
-
-
-@evaluate_app.command("readers")
-def evaluate_truth(
-    generator: Annotated[str, typer.Argument(help="A bundled model of ours, or a folder of one.")] = "nano",
-    shots: Annotated[int, typer.Option("--shots", min=1, max=100_000, help="Shots of the small world to read.")] = 500,
-    json: JsonOpt = False, debug: DebugOpt = False,
-) -> None:  # fmt: skip
-    """Reads shots of which everything is known: how right every other score can be."""
-    with reported(debug):
-        import torch
-
-        from ..evaluation.readers import load_reader
-        from ..evaluation.truth import evaluate_readers
-        from ..generator.bundle import BUNDLED, load_bundle, reader_folder
-        from .display import open_display
-        from .tables import truth_table
-
-        reader = load_reader(reader_folder(generator))
-        bundled = BUNDLED / generator
-        bundle = load_bundle(bundled if bundled.is_dir() else Path(generator), torch.device("cpu"))
-        found = evaluate_readers(reader, bundle, shots=shots, on_shot=lambda n: print(f"\rshot {n}/{shots}", end="", file=sys.stderr, flush=True))  # fmt: skip
-        print(file=sys.stderr)
-        open_display(as_json=json, quiet=True, verbose=False).result(truth_table(found), **found)
-
-
-@evaluate_app.command("recall")
-def evaluate_gaps(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a folder of weights.")] = "nano",
-    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films for each gap.")] = 40,
-    memory: MemoryOpt = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")] = 0,
-    json: JsonOpt = False, debug: DebugOpt = False,
-) -> None:  # fmt: skip
-    """Reads whether a puppet's looks come back after a gap: true history is fed, the recalling shot generated."""
-    with reported(debug):
-        from ..evaluation.readers import load_reader
-        from ..evaluation.recall import GAPS, evaluate_recall
-        from ..generator.bundle import reader_folder
-        from ..storyboard.stage import open_generator
-        from .display import open_display
-        from .tables import recall_table
-
-        reader = load_reader(reader_folder(generator))
-        total = films * len(GAPS)
-        found = evaluate_recall(open_generator(generator, memory), reader, films=films, seed=seed, on_film=lambda n: print(f"\rfilm {n}/{total}", end="", file=sys.stderr, flush=True))  # fmt: skip
-        print(file=sys.stderr)
-        open_display(as_json=json, quiet=True, verbose=False).result(recall_table(found), **found)

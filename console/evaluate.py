@@ -1,0 +1,116 @@
+"""Commands that measure: what readers see of held-out films, and how right the readers are."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import DebugOpt, JsonOpt, MemoryOpt, reported
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators and readers.")
+GeneratorArg = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A generator's name, or a folder of weights.")]
+SeedOpt = Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")]
+Counter = Callable[[int], None]
+
+
+def _counter(what: str, total: int) -> Counter:
+    """Says how many are done and how long the rest takes."""
+    began = time.monotonic()
+
+    def done(count: int) -> None:
+        left = int((time.monotonic() - began) / count * (total - count))
+        end = "\n" if count == total else ""
+        print(f"\r{what} {count}/{total}, {left // 60}:{left % 60:02d} left ", end=end, file=sys.stderr, flush=True)
+
+    return done
+
+
+def _show(found: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    from .display import open_display
+
+    open_display(as_json=as_json, quiet=True, verbose=False).result(table(found), **found)
+
+
+def _opened(generator: str, memory: str | None) -> tuple[Any, Any]:
+    """A generator and the readers that judge it."""
+    from ..evaluation.readers import load_reader
+    from ..generator.bundle import reader_folder
+    from ..storyboard.stage import open_generator
+
+    return open_generator(generator, memory), load_reader(reader_folder(generator))
+
+
+@evaluate_app.command("films")
+def evaluate_films(
+    generator: GeneratorArg = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
+    memory: MemoryOpt = None, seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads what a generator makes of held-out films: set, time, camera, kind, looks, cuts."""
+    with reported(debug):
+        from ..evaluation.films import evaluate
+        from .tables import evaluation_table
+
+        made, reader = _opened(generator, memory)
+        found = evaluate(made, reader, films=films, seed=seed, on_film=_counter("film", films))
+        _show(found, evaluation_table, json)
+
+
+@evaluate_app.command("references")
+def evaluate_pins(
+    generator: GeneratorArg = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
+    memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
+    seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
+    with reported(debug):
+        from ..evaluation.references import evaluate_references
+        from .tables import references_table
+
+        made, reader = _opened(generator, memory)
+        found = evaluate_references(made, reader, films=films, seed=seed, on_film=_counter("shot", films))
+        _show(found, references_table, json)
+
+
+@evaluate_app.command("recall")
+def evaluate_gaps(
+    generator: GeneratorArg = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films for each gap.")] = 40,
+    memory: MemoryOpt = None, seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads whether a puppet's looks come back after a gap: true history is fed, the recalling shot generated."""
+    with reported(debug):
+        from ..evaluation.recall import GAPS, evaluate_recall
+        from .tables import recall_table
+
+        made, reader = _opened(generator, memory)
+        found = evaluate_recall(made, reader, films=films, seed=seed, on_film=_counter("film", films * len(GAPS)))
+        _show(found, recall_table, json)
+
+
+@evaluate_app.command("readers")
+def evaluate_truth(
+    generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",
+    shots: Annotated[int, typer.Option("--shots", min=1, max=100_000, help="Shots of the small world to read.")] = 500,
+    json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads shots of which everything is known: how right every other score can be."""
+    with reported(debug):
+        import torch
+
+        from ..evaluation.readers import load_reader
+        from ..evaluation.truth import evaluate_readers
+        from ..generator.bundle import BUNDLED, load_bundle, reader_folder
+        from .tables import truth_table
+
+        bundled = BUNDLED / generator
+        bundle = load_bundle(bundled if bundled.is_dir() else Path(generator), torch.device("cpu"))
+        reader = load_reader(reader_folder(generator))
+        found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots))
+        _show(found, truth_table, json)
