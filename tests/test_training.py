@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
+from filmwright.generator.transformer import CausalWanTransformer3DModel
 from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.training import checkpoint
 from filmwright.training.autoencoder import AutoencoderStage
@@ -317,3 +319,17 @@ def test_later_stages_say_what_they_need(tmp_path: Path) -> None:
     for stage, said in (("base", "needs an autoencoder"), ("student", "needs a tuned model")):
         with pytest.raises(FilmwrightError, match=said):
             train(alone, Order(tmp_path, device="cpu", steps=1, stage=stage, scratch=True), quiet)
+
+
+def test_a_stage_goes_on_from_its_own_weights_when_its_checkpoint_stayed_elsewhere(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(), few_steps("student", "consistency"))
+    run(made, "base", 3)
+    run(made, "student", 3)
+    shutil.rmtree(tmp_path / "student" / "checkpoint")
+    stage = made.stage(made.recipe.stage("student"))
+    written = CausalWanTransformer3DModel.from_pretrained(tmp_path / "student" / "transformer", low_cpu_mem_usage=False)
+    taught = CausalWanTransformer3DModel.from_pretrained(tmp_path / "base" / "transformer", low_cpu_mem_usage=False)
+    for name, value in stage.nets["transformer"].state_dict().items():
+        assert torch.equal(value, written.state_dict()[name])
+    for name, value in stage.teacher["transformer"].state_dict().items():
+        assert torch.equal(value, taught.state_dict()[name])

@@ -27,10 +27,12 @@ class AutoencoderStage:
         self.autoencoder = TinyVideoAutoencoder().to(device)
         self._statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
-    def go_on_from(self, weights: TinyVideoAutoencoder) -> None:
-        """Starts from trained weights and trains the decoder alone, so that latents keep their meaning."""
+    def go_on_from(self, weights: TinyVideoAutoencoder, *, keep_latents: bool) -> None:
+        """Starts from trained weights; with `keep_latents` the decoder alone is trained, so that latents keep their meaning."""
         config: Any = weights.config
         self.autoencoder.load_state_dict(weights.state_dict())
+        if not keep_latents:
+            return
         self.autoencoder.encoder.requires_grad_(False)
         self._statistics = (tuple(config.latents_mean), tuple(config.latents_std))
 

@@ -86,13 +86,13 @@ class EyesStage:
         self.tokenizer = build_tokenizer()
         self.nets = nn.ModuleDict({"clip": build_clip(len(self.tokenizer)), "reader": FrameReader()}).to(device)
 
-    def go_on_from(self, start: Path) -> None:
-        """Starts from the trained nets that a bundle has."""
+    def go_on_from(self, clip: Path | None, reader: Path | None) -> None:
+        """Starts from trained nets, where there are some."""
         from transformers import CLIPModel
 
-        for name, kind in (("clip", CLIPModel), ("reader", FrameReader)):
-            if (start / name).is_dir():
-                trained: Any = kind.from_pretrained(start / name)
+        for name, kind, where in (("clip", CLIPModel, clip), ("reader", FrameReader, reader)):
+            if where is not None:
+                trained: Any = kind.from_pretrained(where)
                 self.nets[name].load_state_dict(trained.float().state_dict())
 
     @property

@@ -20,7 +20,7 @@ from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
 from .autoencoder import AutoencoderStage
 from .clips import ClipFolder
-from .distillation import ConsistencyStage, OdeStage, frozen
+from .distillation import ConsistencyStage, OdeStage
 from .distribution import DistributionStage
 from .eyes import EyesStage, measure_prompt_floor
 from .film_stage import FilmStage, Workshop
@@ -85,8 +85,9 @@ class Order:
 def train(recipe: Recipe, order: Order, report: Report) -> Path:
     """Runs the stages and writes `FOLDER/model`; returns that folder.
 
-    A stage goes on from its checkpoint. Without one it starts from the stage before it, else from the bundled weights of its
-    size (the optimiser warms up again, and only the decoder of the autoencoder moves, so that latents keep their meaning).
+    A stage goes on from its checkpoint. Without one it starts from the weights it has written (the optimiser warms up again),
+    else from those of the stage before it, else from the bundled weights of its size (only the decoder of the autoencoder moves
+    then, so that latents keep their meaning).
 
     Raises:
         InputError: unknown stage or device, no time, data or a checkpoint that does not fit.
@@ -145,14 +146,14 @@ class Shop:
         if isinstance(settings, AutoencoderSettings):
             assert self.size is not None
             stage = AutoencoderStage(settings, self.size, self.device)
-            if self.start is not None:
-                stage.go_on_from(load_autoencoder(self.start / "vae", self.device))
+            found = self._part("vae")
+            if found is not None:
+                stage.go_on_from(load_autoencoder(found, self.device), keep_latents=self.start is not None)
             return stage
         if isinstance(settings, EyesSettings):
             assert self.size is not None
             eyes = EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
-            if self.start is not None:
-                eyes.go_on_from(self.start)
+            eyes.go_on_from(self._part("clip"), self._part("reader"))
             return eyes
         assert isinstance(settings, FilmSettings)
         return self._film_stage(settings)
@@ -164,7 +165,7 @@ class Shop:
         if isinstance(settings, TuningSettings):
             return TuningStage(settings, workshop)
         assert isinstance(settings, FewStepSettings)
-        teacher = self._networks(settings.teacher, settings.name) if settings.teacher else frozen(workshop.networks)
+        teacher = self._networks(settings.teacher or self._origin(settings), settings.name)
         if isinstance(settings, ConsistencySettings):
             return ConsistencyStage(settings, workshop, teacher)
         if isinstance(settings, OdeSettings):
@@ -173,7 +174,8 @@ class Shop:
         return DistributionStage(settings, workshop, teacher)
 
     def _workshop(self, settings: FilmSettings) -> Workshop:
-        networks = self._networks(settings.start or self._before(settings.name), settings.name)
+        own = settings.name if self._exported(settings.name) else None  # of a run whose checkpoint stayed elsewhere
+        networks = self._networks(own or self._origin(settings), settings.name)
         source: SmallWorld | ClipFolder
         if self.size is not None:
             autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
@@ -204,10 +206,15 @@ class Shop:
             )
         return ClipFolder(Path(self.recipe.data), self.bundle, chunks=settings.chunks, length=self.recipe.chunk_latents)
 
-    def _before(self, name: str) -> str | None:
-        """The newest stage of the transformer before this one that has run."""
-        earlier = [s.name for s in self.recipe.stages[: [s.name for s in self.recipe.stages].index(name)]]
-        done = [n for n in earlier if (self.folder / n / "transformer" / "config.json").is_file()]
+    def _exported(self, stage: str) -> bool:
+        return (self.folder / stage / "transformer" / "config.json").is_file()
+
+    def _origin(self, settings: FilmSettings) -> str | None:
+        """The stage whose weights a stage begins with: the one it names, else the newest before it that has run."""
+        if settings.start is not None:
+            return settings.start
+        names = [stage.name for stage in self.recipe.stages]
+        done = [name for name in names[: names.index(settings.name)] if self._exported(name)]
         return done[-1] if done else None
 
     def _networks(self, stage: str | None, needed_by: str) -> nn.ModuleDict:
@@ -216,7 +223,7 @@ class Shop:
 
         if stage is not None:
             where = self.folder / stage
-            if not (where / "transformer" / "config.json").is_file():
+            if not self._exported(stage):
                 raise FilmwrightError(
                     f"stage {needed_by} needs the weights of stage {stage} in {where}: run that first"
                 )
@@ -262,7 +269,7 @@ class Shop:
         names = [self.recipe.result] if self.recipe.result else [s.name for s in reversed(self.recipe.stages)]
         for name in names:
             settings = self.recipe.stage(name)
-            if (self.folder / name / "transformer" / "config.json").is_file():
+            if self._exported(name):
                 if isinstance(settings, FewStepSettings):
                     return self.folder / name, {
                         "kind": "few-step", "timesteps": list(settings.timesteps), "shift": settings.shift,
