@@ -128,11 +128,12 @@ class FilmStream:
         )
 
     def _get(self, number: int) -> LatentFilm:
-        if number not in self._made:
-            self._made[number] = self._film(number).of(torch.float16)
+        made = self._made.get(number)
+        if made is None:  # two threads may make the same film; it is the same
+            made = self._made[number] = self._film(number).of(torch.float16)
             if len(self._made) > self._room:
                 self._made.popitem(last=False)
-        return self._made[number]
+        return made
 
 
 def draw_seed(*parts: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,9 +109,11 @@ def build_optimisers(module: nn.Module, rate: float, settings: StageSettings) ->
     return found
 
 
-def prefetch(make: Callable[[int], Any], first: int, ahead: int = 3) -> Generator[Any]:
-    """Batches `first`, `first + 1`, … made on one other thread, at most `ahead` before they are needed."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
+def prefetch(make: Callable[[int], Any], first: int) -> Generator[Any]:
+    """Batches `first`, `first + 1`, … made on other threads, a few before they are needed."""
+    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    ahead = 2 * workers + 1
+    with ThreadPoolExecutor(max_workers=workers) as pool:
         waiting = [pool.submit(make, first + i) for i in range(ahead)]
         index = first + ahead
         try:
