@@ -28,9 +28,8 @@ LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
 """What is read of a puppet."""
 SMALLEST_PUPPET = 0.003
 """Part of the frame below which a puppet is not there."""
-CUT_CHANGE = 0.035
-CUT_PROMINENCE = 3.0
-SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 3, 0.1, 8
+CUT_CHANGE, CUT_RATIO, CUT_RADIUS = 0.03, 1.3, 8
+SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
 """The camera's movement is looked for between frames so far apart, in differences up to that, in pixels of 128."""
 
 
@@ -138,12 +137,13 @@ def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
 
 
 def find_cuts(frames_FCHW: Tensor) -> list[int]:
-    """Frame numbers where the picture changes at once: a change above `CUT_CHANGE` that stands out from its second."""
+    """Frame numbers where the picture changes at once: by `CUT_CHANGE`, and `CUT_RATIO` times as much as at any other frame of
+    the second around."""
     change = (frames_FCHW[1:] - frames_FCHW[:-1]).abs().mean(dim=(1, 2, 3))
     cuts = []
     for index, value in enumerate(change.tolist()):
-        around = change[max(0, index - 8) : index + 9]
-        if value >= CUT_CHANGE and value == float(around.max()) and value > CUT_PROMINENCE * float(around.median()):
+        others = torch.cat([change[max(0, index - CUT_RADIUS) : index], change[index + 1 : index + 1 + CUT_RADIUS]])
+        if value >= CUT_CHANGE and value > CUT_RATIO * max(others.tolist(), default=0.0):
             cuts.append(index + 1)
     return cuts
 
