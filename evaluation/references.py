@@ -69,7 +69,7 @@ def evaluate_references(
             on_film(index + 1)
     return {
         "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "chance_of_hue": 1 / len(HUES),
-        "scored_by": "frame reader (small CNN trained on rendered truth); its accuracy on these shots' truth is in `truth`",
+        "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these shots' truth is in `truth`",
         **{way: {name: tally.summary() for name, tally in found.items()} for way, found in tallies.items()},
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import torch
 from filmwright.animatic.stage import Scene
 from filmwright.cli import app
-from filmwright.evaluation.readers import LOOKS, FrameReader, labels_of, load_reader
+from filmwright.evaluation.readers import FrameReader, labels_of, load_reader
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
@@ -49,8 +49,12 @@ def test_the_bundled_readers_know_rendered_truth() -> None:
     found = evaluate_readers(
         load_reader(reader_folder("nano")), load_bundle(BUNDLED / "nano", torch.device("cpu")), shots=60
     )
-    for name in ("set", "time", "view", "camera", "kind", *LOOKS, "cut"):
-        assert found["rendered"][name]["rate"] >= 0.9, name
+    least = dict.fromkeys(("set", "time", "view", "camera", "kind", "hue", "cut"), 0.95) | {
+        "pattern": 0.8,
+        "accessory": 0.7,
+    }
+    for name, rate in least.items():
+        assert found["rendered"][name]["rate"] >= rate, name
         assert sum(sum(row.values()) for row in found["rendered"][name]["confusion"].values()) >= 30
 
 
