@@ -17,7 +17,7 @@ def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:
     return copy.deepcopy(networks).requires_grad_(False)
 
 
-class _Taught(FilmStage):
+class TaughtStage(FilmStage):
     """A student and its teacher, which starts as the weights of `teacher` (its own start when not named)."""
 
     def __init__(self, settings: FewStepSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
@@ -28,7 +28,7 @@ class _Taught(FilmStage):
         return [*super().sharded(), *self.teacher.values()]
 
 
-class ConsistencyStage(_Taught):
+class ConsistencyStage(TaughtStage):
     """The teacher takes one guided Euler step on a grid; the student must predict from both ends the same clean chunk
     (Causal-Forcing++)."""
 
@@ -67,7 +67,7 @@ class ConsistencyStage(_Taught):
         return {"loss": (self.weight(scene.films, hidden) * error).mean(), "plain": error[:, :, hidden:].mean()}
 
 
-class OdeStage(_Taught):
+class OdeStage(TaughtStage):
     """The student regresses the ends of the teacher's trajectories from its own timesteps (CausVid, CausalCine §3.3)."""
 
     settings: OdeSettings

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generator.packed import FilmPages, Unrolled
-from .distillation import _Taught, frozen
+from .distillation import TaughtStage, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread, warp
 from .films import Batch
 from .recipe import DistributionSettings
@@ -39,7 +39,7 @@ class Head(nn.Module):
         return logits
 
 
-class DistributionStage(_Taught):
+class DistributionStage(TaughtStage):
     """One update of the student for every `ratio` of the fake score and its head."""
 
     settings: DistributionSettings
