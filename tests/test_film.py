@@ -268,7 +268,7 @@ def test_a_reference_that_names_nobody_is_refused(tmp_path: Path, story: str) ->
         (["cut", "."], "is no production"),
         (["check", "nowhere"], "nowhere does not exist"),
         (["templates", "show", "opera"], "template 'opera' is unknown"),
-        (["train", "giant"], "size 'giant' is unknown"),
+        (["train", "giant"], "recipe 'giant' is unknown"),
         (["train", "nano", "--minutes", "0"], "--minutes 0 is out of range"),
     ],
 )

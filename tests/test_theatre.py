@@ -88,7 +88,7 @@ def test_the_theatre_keeps_the_protocol_of_a_rollout() -> None:
 
 def test_cuts_are_found_where_they_are() -> None:
     a, b = (draw(Staging("wide", name, "day"), (128, 64)) for name in ("forest", "kitchen"))
-    assert find_cuts(torch.cat([a, b, a])) == [6, 12]
+    assert find_cuts(torch.cat([a, a, b, b, a])) == [12, 24]  # a shot is a chunk of twelve frames at least
     assert find_cuts(torch.cat([a, a])) == []
 
 
