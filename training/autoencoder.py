@@ -58,7 +58,7 @@ class AutoencoderStage:
 
     def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> dict[str, Tensor]:
         video, puppets = (t.to(self.device) for t in batch)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             seen, raw = self.autoencoder.reconstruct(video, noise=0.05)
         seen, raw = seen.float(), raw.float()
         weight = 1.0 + PUPPET_WEIGHT * puppets[:, :, None]

@@ -32,7 +32,6 @@ class StageSettings(_Settings):
         muon: Muon for the matrices of transformer blocks, at `muon` times the learning rate; 0 for AdamW throughout.
         average: decay of the exponential average of the weights, which is what a stage hands on.
         precision: of matrix products; weights and optimiser are fp32 always.
-        checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
     """
 
     name: Name
@@ -46,7 +45,6 @@ class StageSettings(_Settings):
     clip: float = Field(default=1.0, gt=0)
     average: Fraction = 0.995
     precision: Literal["bf16", "fp32"] = "bf16"
-    checkpointing: bool = False
 
 
 class AutoencoderSettings(StageSettings):
@@ -70,6 +68,7 @@ class FilmSettings(StageSettings):
         start: the stage whose weights it goes on from; the one before when left out.
         films, chunks: films of a step, and chunks of a film.
         memories: policy -> how often it is drawn, anew for every step.
+        checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
         shift: warps noise levels towards noise; it moves to `final_shift` over the stage.
         matter: weight of puppets against their surroundings, beyond 1.
         picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
@@ -81,6 +80,7 @@ class FilmSettings(StageSettings):
     films: int = Field(default=3, ge=1)
     chunks: int = Field(default=12, ge=1)
     memories: dict[str, float] = Field(min_length=1)
+    checkpointing: bool = False
     shift: float = Field(default=3.0, ge=1)
     matter: float = Field(default=3.0, ge=0)
     picture_noise: tuple[Timestep, Timestep] = (0, 300)
