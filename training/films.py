@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -112,9 +113,7 @@ class FilmStream:
             found = []
             for place in range(step * films, (step + 1) * films):
                 epoch, at = divmod(place, self._count)
-                order = list(range(self._count))
-                random.Random(f"{self._seed}/epoch/{epoch}").shuffle(order)
-                found.append(order[at])
+                found.append(_order(self._seed, epoch, self._count)[at])
             return found
         last = self._first + step * self._fresh
         return random.Random(f"{self._seed}/step/{step}").choices(range(max(0, last - self._room), last), k=films)
@@ -134,6 +133,14 @@ class FilmStream:
             if len(self._made) > self._room:
                 self._made.popitem(last=False)
         return made
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    """The order in which a finite set is gone through."""
+    order = list(range(count))
+    random.Random(f"{seed}/epoch/{epoch}").shuffle(order)
+    return order
 
 
 def draw_seed(*parts: int) -> int:

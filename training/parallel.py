@@ -48,7 +48,7 @@ class World:
         """What process 0 measured, so that all agree (time, for one)."""
         if self.mesh is None:
             return value
-        said = torch.tensor([value], dtype=torch.float64, device="cpu" if self.device.type == "cpu" else self.device)
+        said = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(said, 0)
         return float(said)
 

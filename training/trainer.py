@@ -222,7 +222,7 @@ class Run:
             FilmwrightError: loss or gradient became NaN; nothing was updated.
         """
         part = self.stage.part(self.step)
-        torch.manual_seed(draw_seed(self.seed, self.step, self.world.rank))
+        torch.manual_seed(draw_seed(self.seed, self.step))  # alike everywhere: what is not sharded stays equal
         for name, weights in self.trained.items():
             for p in weights.values():
                 p.requires_grad_(name == part)
