@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,10 @@ class Sampling:
         return [warp(t, self.shift) for t in times]
 
 
-def warp(time: float, shift: float) -> float:
+Time = TypeVar("Time", float, Tensor)
+
+
+def warp(time: Time, shift: float) -> Time:
     """shift·t / (1 + (shift - 1)·t)."""
     return shift * time / (1 + (shift - 1) * time)
 

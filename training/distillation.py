@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .film_stage import FilmStage, Scene, Workshop, add_noise, spread, warp
+from ..generator.sampling import warp
+from .film_stage import FilmStage, Scene, Workshop, add_noise, spread
 from .films import Batch
 from .recipe import ConsistencySettings, FewStepSettings, OdeSettings
 

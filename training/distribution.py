@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generator.packed import FilmPages, Unrolled
+from ..generator.sampling import warp
 from .distillation import TaughtStage, frozen
-from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread, warp
+from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread
 from .films import Batch
 from .recipe import DistributionSettings
 
@@ -52,7 +53,7 @@ class DistributionStage(TaughtStage):
         self.critic = nn.ModuleDict({"fake": self.fake, "head": Head(blocks[0].attn1.to_q.in_features)})
         self._features: Tensor | None = None
         blocks[2 * len(blocks) // 3].register_forward_hook(self._keep)
-        self.levels = [warp(torch.tensor(t / 1000), settings.shift).item() for t in settings.timesteps]
+        self.levels = [warp(t / 1000, settings.shift) for t in settings.timesteps]
 
     def _keep(self, module: nn.Module, arguments: Any, output: tuple[Tensor, ...]) -> None:
         self._features = output[0]

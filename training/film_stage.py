@@ -201,14 +201,14 @@ class FilmStage:
     def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes averaged weights (of the first part, by name) for the next stage."""
         transformer: Any = CausalWanTransformer3DModel(**self._config())
-        transformer.load_state_dict(_of(averaged, "transformer"))
+        transformer.load_state_dict(part_of(averaged, "transformer"))
         transformer.save_pretrained(folder / "transformer")
         if "text_encoder" in self.nets:
             from transformers import UMT5EncoderModel
 
             trained: Any = self.nets["text_encoder"]
             encoder: Any = UMT5EncoderModel(trained.config)
-            encoder.load_state_dict(_of(averaged, "text_encoder"))
+            encoder.load_state_dict(part_of(averaged, "text_encoder"))
             encoder.save_pretrained(folder / "text_encoder")
 
     def _config(self) -> dict[str, Any]:
@@ -224,7 +224,8 @@ class FilmStage:
         return {"trained_span": span, "trained_segments": tuple(segments)}
 
 
-def _of(state: dict[str, Tensor], network: str) -> dict[str, Tensor]:
+def part_of(state: dict[str, Tensor], network: str) -> dict[str, Tensor]:
+    """The weights of one network, under its own names."""
     return {name.removeprefix(f"{network}."): v for name, v in state.items() if name.startswith(f"{network}.")}
 
 
@@ -236,8 +237,3 @@ def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
 def spread(x_R: Tensor) -> Tensor:
     """[R] to [R, 1, 1, 1, 1]."""
     return x_R[:, None, None, None, None]
-
-
-def warp(u: Tensor, shift: float) -> Tensor:
-    """shift·u / (1 + (shift - 1)·u)."""
-    return shift * u / (1 + (shift - 1) * u)

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import InputError
-from .film_stage import Workshop
+from .film_stage import Workshop, part_of
 from .recipe import LoraSettings
 from .tuning import TuningStage
 
@@ -41,13 +42,9 @@ class LoraStage(TuningStage):
         from peft.tuners.tuners_utils import BaseTunerLayer
         from safetensors.torch import save_file
 
-        from ..generator.transformer import CausalWanTransformer3DModel
-
         model: Any = CausalWanTransformer3DModel(**self._config())
         _inject(model, self.settings)
-        model.load_state_dict(
-            {k.removeprefix("transformer."): v for k, v in averaged.items() if k.startswith("transformer.")}
-        )
+        model.load_state_dict(part_of(averaged, "transformer"))
         (folder / "adapter").mkdir(parents=True, exist_ok=True)
         adapter = {
             f"transformer.{name}": value.contiguous() for name, value in get_peft_model_state_dict(model).items()

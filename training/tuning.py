@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..generator.contexts import Keyframes
 from ..generator.packed import NO_PAGES, Packed
+from ..generator.sampling import warp
 from ..generator.shot_cache import compressed_history
-from .film_stage import FilmStage, Scene, Workshop, add_noise, warp
+from .film_stage import FilmStage, Scene, Workshop, add_noise
 from .films import Batch
 from .recipe import TuningSettings
 
