@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..storyboard.caption import caption, is_caption, without_appearance
+from ..storyboard.caption import caption, is_caption, parse_caption, without_appearance
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Profile
-from ..storyboard.staging import stage_shot
+from ..storyboard.staging import fit, stage_shot
+from ..storyboard.vocabulary import FULL
 
 
 def shot_prompt(script: Script, shot: Shot, profile: Profile) -> tuple[str, tuple[str, ...]]:
@@ -15,11 +16,14 @@ def shot_prompt(script: Script, shot: Shot, profile: Profile) -> tuple[str, tupl
     """
     own = shot.prompt
     if profile.prompt_style == "caption":
+        known = profile.vocabulary or FULL
         if own is not None and is_caption(own):
-            return own, ()
+            fitted = fit(parse_caption(own), known)
+            return caption(fitted.staging), fitted.notes
         staged = stage_shot(script, shot.model_copy(update={"action": own, "lines": []}) if own else shot)
         mapped = (f"prompt {own[:60]!r} is outside the model's vocabulary: read as an action",) if own else ()
-        staging, notes = staged.staging, mapped + staged.notes
+        fitted = fit(staged.staging, known)
+        staging, notes = fitted.staging, mapped + staged.notes + fitted.notes
         if profile.max_references:
             kinds = [role.kind for role in staging.roles]
             seen = zip(script.cast_of(shot), kinds, strict=False)

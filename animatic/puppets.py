@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ class Motion:
     eyes: Tensor
     lean: Tensor
     squash: Tensor
+    wave: Tensor
 
 
 def motion(action: str, seconds: Tensor) -> Motion:
@@ -54,22 +55,46 @@ def motion(action: str, seconds: Tensor) -> Motion:
     zero = torch.zeros_like(seconds)
     blink = ((seconds * 0.37 + 0.2) % 1.0 > 0.05).float()
     breath = 0.012 * torch.sin(2 * math.pi * 0.5 * seconds)
-    stand = Motion(zero, zero, zero, blink, zero, breath)
+    stand = Motion(zero, zero, zero, blink, zero, breath, zero)
     turn = 2 * math.pi * seconds
     match action:
-        case "walks":
-            return Motion(0.03 * torch.sin(turn * 2.6).abs(), torch.sin(turn * 1.3), zero, blink, zero + 0.04, zero)
+        case "walks" | "carries":
+            return replace(
+                stand,
+                lift=0.03 * torch.sin(turn * 2.6).abs(),
+                swing=torch.sin(turn * 1.3),
+                lean=zero + 0.04,
+                squash=zero,
+            )
         case "runs":
-            return Motion(
-                0.09 * torch.sin(turn * 4.0).abs(), 1.5 * torch.sin(turn * 2.0), zero, blink, zero + 0.22, zero
+            return replace(
+                stand,
+                lift=0.09 * torch.sin(turn * 4.0).abs(),
+                swing=1.5 * torch.sin(turn * 2.0),
+                lean=zero + 0.22,
+                squash=zero,
             )
         case "jumps":
             arc = torch.sin(turn * 0.66).clamp(min=0.0)
-            return Motion(0.35 * arc, 0.6 * arc, zero, blink, zero, 0.06 * arc - 0.03)
+            return replace(stand, lift=0.35 * arc, swing=0.6 * arc, squash=0.06 * arc - 0.03)
+        case "dances":
+            beat = torch.sin(turn * 1.6)
+            return replace(
+                stand, lift=0.10 * beat.abs(), swing=0.9 * beat, lean=0.30 * torch.sin(turn * 0.8), squash=-0.08 * beat
+            )
         case "talks":
-            return Motion(zero, zero, torch.sin(turn * 2.2).clamp(min=0.0), blink, 0.05 * torch.sin(turn * 0.6), breath)
+            return replace(stand, mouth=torch.sin(turn * 2.2).clamp(min=0.0), lean=0.05 * torch.sin(turn * 0.6))
+        case "eats":
+            bite = torch.sin(turn * 1.5)
+            return replace(stand, mouth=bite.clamp(min=0.0), lean=0.12 + 0.08 * bite)
+        case "waves":
+            return replace(stand, wave=1.0 + 0.5 * torch.sin(turn * 1.8), lean=zero - 0.06)
+        case "gives":
+            return replace(stand, lean=zero + 0.10)
+        case "sits":
+            return replace(stand, squash=breath - 0.24, lean=zero - 0.10)
         case "sleeps":
-            return Motion(zero, zero, zero, zero, zero, -0.38 + 0.03 * torch.sin(turn * 0.4))
+            return replace(stand, eyes=zero, squash=-0.38 + 0.03 * torch.sin(turn * 0.4))
         case _:
             return stand
 
@@ -85,8 +110,9 @@ class Sheet:
     row, so where a piece can lie follows from rows and columns alone.
     """
 
-    def __init__(self, across: Tensor, shear: Tensor, y: Tensor, pixel: float) -> None:
-        self.across, self.shear, self.y, self.pixel = across, shear, y, pixel
+    def __init__(self, across: Tensor, shear: Tensor, y: Tensor, pixel: float, back: bool = False) -> None:
+        """`back`: the puppet is seen from behind, without a face."""
+        self.across, self.shear, self.y, self.pixel, self.back = across, shear, y, pixel, back
         frames, rows, columns = len(across), y.shape[1], across.shape[2]
         self.rgb = torch.zeros(frames, 3, rows, columns, dtype=y.dtype, device=y.device)
         self.alpha = torch.zeros(frames, rows, columns, dtype=y.dtype, device=y.device)
@@ -141,6 +167,8 @@ def _cloth(look: Appearance) -> Cloth:
 
 
 def _eye(sheet: Sheet, x: float, y: float, radius: float, open_: Tensor) -> None:
+    if sheet.back:
+        return
     ball = ellipse(x, y, radius, radius * 1.1)
     sheet.piece(ball, WHITE, 0.012)
     sheet.mark(circle(x + radius * 0.3, y, radius * 0.55), INK)
@@ -156,6 +184,8 @@ def _legs(
 
 
 def _mouth(sheet: Sheet, x: float, y: float, open_: Tensor) -> None:
+    if sheet.back:
+        return
     sheet.piece(ellipse(x, y, 0.055, 0.045).grown(-0.05 * (1 - open_)), (0.55, 0.08, 0.10), 0.0)
 
 
@@ -242,6 +272,41 @@ def _turtle(sheet: Sheet, cloth: Cloth, m: Motion) -> tuple[float, float, float]
     return 0.45, 0.58, 0.33
 
 
+def _horse(sheet: Sheet, cloth: Cloth, m: Motion) -> tuple[float, float, float]:
+    mane = (0.30, 0.18, 0.12)
+    sheet.piece(capsule(-0.36, 0.62, -0.52, 0.30 + 0.06 * m.swing, 0.055), mane)
+    _legs(sheet, m.swing, (-0.28, -0.18, 0.10, 0.20), 0.42, 0.05, cloth)
+    sheet.piece(capsule(-0.24, 0.56, 0.14, 0.56, 0.165), cloth)
+    sheet.piece(capsule(0.10, 0.66, 0.24, 1.06, 0.105), mane)
+    sheet.piece(capsule(0.16, 0.62, 0.31, 1.00, 0.095), cloth)
+    sheet.piece(triangle(0.28, 1.08, 0.05, 0.16), cloth)
+    sheet.piece(capsule(0.32, 1.00, 0.50, 0.84, 0.085), cloth)
+    sheet.piece(circle(0.545, 0.80, 0.06), (0.93, 0.86, 0.78), 0.015)
+    _eye(sheet, 0.34, 1.02, 0.045, m.eyes)
+    _mouth(sheet, 0.50, 0.765, m.mouth)
+    return 0.28, 1.14, 0.70
+
+
+def _dragon(sheet: Sheet, cloth: Cloth, m: Motion) -> tuple[float, float, float]:
+    spike, belly = (0.98, 0.80, 0.24), (0.98, 0.92, 0.70)
+    flap = 0.16 * torch.sin(m.swing * 2.0) + 0.05 * m.lift
+    sheet.piece(capsule(-0.20, 0.26, -0.56, 0.12, 0.085), cloth)
+    sheet.piece(triangle(-0.60, 0.08, 0.09, 0.16), spike)
+    for x, y in ((-0.36, 0.26), (-0.20, 0.56), (-0.02, 0.88)):
+        sheet.piece(triangle(x, y - 0.06, 0.075, 0.17), spike)
+    _legs(sheet, m.swing, (-0.16, 0.14), 0.22, 0.085, cloth)
+    sheet.piece(ellipse(-0.04, 0.36, 0.28, 0.27), cloth)
+    sheet.piece(ellipse(0.06, 0.32, 0.14, 0.18), belly, 0.0)
+    sheet.piece(capsule(0.02, 0.56, 0.14, 0.84, 0.115), cloth)
+    sheet.piece(capsule(0.16, 0.86, 0.42, 0.82, 0.105), cloth)
+    sheet.piece(triangle(0.10, 0.92, 0.05, 0.20), spike)
+    sheet.piece(capsule(-0.08, 0.50, -0.34, 0.86 + flap, 0.06), lambda x, y: cloth(x, y) * 0.72)
+    sheet.piece(capsule(-0.08, 0.48, -0.52, 0.70 + flap, 0.06), lambda x, y: cloth(x, y) * 0.72)
+    _eye(sheet, 0.24, 0.90, 0.05, m.eyes)
+    _mouth(sheet, 0.42, 0.76, m.mouth)
+    return 0.18, 0.97, 0.60
+
+
 _KINDS: dict[str, Callable[[Sheet, Cloth, Motion], tuple[float, float, float]]] = {
     "person": _person,
     "rabbit": _rabbit,
@@ -249,27 +314,41 @@ _KINDS: dict[str, Callable[[Sheet, Cloth, Motion], tuple[float, float, float]]] 
     "bird": _bird,
     "fox": _fox,
     "turtle": _turtle,
+    "horse": _horse,
+    "dragon": _dragon,
 }
 
-HEAD_HEIGHT = {"person": 0.82, "rabbit": 0.62, "bear": 0.83, "bird": 0.68, "fox": 0.62, "turtle": 0.42}
+HEAD_HEIGHT = {
+    "person": 0.82, "rabbit": 0.62, "bear": 0.83, "bird": 0.68, "fox": 0.62, "turtle": 0.42, "horse": 0.94, "dragon": 0.82,
+}  # fmt: skip
 """Where a close shot looks, in local units."""
+HAND = {
+    "person": (0.30, 0.38), "rabbit": (0.30, 0.34), "bear": (0.42, 0.50), "bird": (0.50, 0.64), "fox": (0.50, 0.46),
+    "turtle": (0.56, 0.34), "horse": (0.56, 0.68), "dragon": (0.38, 0.50),
+}  # fmt: skip
+"""Where a puppet holds things (paw, beak or mouth), in local units."""
 
 
 def draw_puppet(
-    kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor, pixel: float
+    kind: str, look: Appearance, moves: Motion, x: Tensor, y: Tensor, pixel: float, back: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Cuts one puppet out.
 
     Args:
-        x, y: local coordinates of the window's columns [F, 1, T] and rows [1, S, 1]; `pixel`: a pixel's size in them.
+        x, y: local coordinates of the window's columns [F, 1, T] and rows [F, S, 1]; `pixel`: a pixel's size in them.
+        back: seen from behind.
 
     Returns:
         Colours [F, 3, S, T] and opacity [F, S, T], both in 0 … 1.
     """
     column = Motion(*(value[:, None, None] for value in vars(moves).values()))
     upright = (y - column.lift) / (1.0 + column.squash)
-    sheet = Sheet(x, column.lean * upright * 0.5, upright, pixel)
-    head_x, head_top, neck = _KINDS[kind](sheet, _cloth(look), column)
+    sheet = Sheet(x, column.lean * upright * 0.5, upright, pixel, back)
+    cloth = _cloth(look)
+    head_x, head_top, neck = _KINDS[kind](sheet, cloth, column)
+    if moves.wave.any():
+        reach = column.wave * 0.16
+        sheet.piece(capsule(head_x - 0.04, neck - 0.16, head_x + 0.12 + reach, neck + 0.22 - 0.5 * reach, 0.055), cloth)
     if look.accessory == "scarf":
         sheet.piece(capsule(head_x - 0.15, neck, head_x + 0.13, neck, 0.05), (0.97, 0.97, 0.90))
         sheet.piece(capsule(head_x - 0.10, neck, head_x - 0.15, neck - 0.16, 0.04), (0.97, 0.97, 0.90))

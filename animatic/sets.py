@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,8 +23,48 @@ SKY: dict[str, tuple[Colour, Colour]] = {  # top, horizon
     "evening": ((0.50, 0.26, 0.50), (1.00, 0.66, 0.34)),
     "night": ((0.03, 0.04, 0.16), (0.14, 0.17, 0.38)),
 }
+LATER = {"day": "evening", "evening": "night", "night": "day"}
 LIGHT: dict[str, Colour] = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.76, 0.58), "night": (0.42, 0.48, 0.78)}
 PUPPET_LIGHT: dict[str, Colour] = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.90, 0.80), "night": (0.74, 0.77, 0.92)}
+
+
+WEATHER_LIGHT: dict[str, Colour] = {"clear": (1.0, 1.0, 1.0), "rain": (0.70, 0.76, 0.84), "snow": (0.92, 0.95, 1.0)}
+CLOUD: Colour = (0.72, 0.75, 0.80)
+SNOW: Colour = (0.94, 0.96, 1.0)
+
+
+@dataclass(frozen=True)
+class Air:
+    """What lights a set.
+
+    Attributes:
+        later: how far the light has gone from that of `time` towards the next time's, 0 … 1.
+    """
+
+    time: str
+    weather: str = "clear"
+    later: float = 0.0
+
+    def light(self, of: dict[str, Colour]) -> Colour:
+        """The colour of a table of lights."""
+        return _times(_between(of[self.time], of[LATER[self.time]], self.later), WEATHER_LIGHT[self.weather])
+
+    def sky(self) -> tuple[Colour, Colour]:
+        """Top and horizon."""
+        now, then = SKY[self.time], SKY[LATER[self.time]]
+        top, horizon = (_between(a, b, self.later) for a, b in zip(now, then, strict=True))
+        if self.weather == "clear":
+            return top, horizon
+        cloud = _times(CLOUD, self.light(LIGHT))
+        return _between(top, cloud, 0.6), _between(horizon, cloud, 0.6)
+
+
+def _between(a: Colour, b: Colour, part: float) -> Colour:
+    return a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part, a[2] + (b[2] - a[2]) * part
+
+
+def _times(a: Colour, b: Colour) -> Colour:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
 
 
 class Canvas:
@@ -60,13 +101,16 @@ class Canvas:
             self.rgb = self.rgb * self.light
 
 
-Painter = Callable[[Canvas, Canvas, str, random.Random], None]
+Painter = Callable[[Canvas, Canvas, Air, random.Random], None]
 
 
-def _sky(far: Canvas, time: str, rng: random.Random, clouds: bool = True) -> None:
-    top, horizon = SKY[time]
+def _sky(far: Canvas, air: Air, rng: random.Random, clouds: bool = True) -> None:
+    top, horizon = air.sky()
     far.wash(top, horizon, 1.0, -0.3)
-    place = rng.uniform(-1.3, 1.3)
+    rng = random.Random(rng.random())  # what is in the sky does not move what stands on the ground
+    place, time = rng.uniform(-1.3, 1.3), air.time
+    if air.weather != "clear":
+        return
     if time == "day":
         far.shape(circle(place, 0.70, 0.16), (1.0, 0.95, 0.60), lit=False)
     elif time == "evening":
@@ -89,8 +133,8 @@ def _spread(rng: random.Random, count: int, jitter: float, reach: float = 2.6) -
     return [-reach + step * (i + 0.5) + rng.uniform(-jitter, jitter) * step for i in range(count)]
 
 
-def _forest(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    _sky(far, time, rng, clouds=False)
+def _forest(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    _sky(far, air, rng, clouds=False)
     far.shape(far.y - 0.02 - 0.06 * torch.sin(far.x * 2.3 + rng.uniform(0, 6)), (0.26, 0.46, 0.34))
     for cx in _spread(rng, 9, 0.3):
         far.shape(triangle(cx, -0.25, 0.24, rng.uniform(0.7, 1.0)), (0.16, 0.40, 0.26))
@@ -106,8 +150,8 @@ def _forest(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
             )
 
 
-def _meadow(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    _sky(far, time, rng)
+def _meadow(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    _sky(far, air, rng)
     far.shape(far.y + 0.05 - 0.16 * torch.sin(far.x * 1.1 + rng.uniform(0, 6)), (0.56, 0.78, 0.42))
     near.shape(near.y + 0.32 - 0.07 * torch.sin(near.x * 1.7 + rng.uniform(0, 6)), (0.50, 0.80, 0.26))
     near.shape(near.y - GROUND + 0.02, (0.42, 0.72, 0.20))
@@ -118,8 +162,8 @@ def _meadow(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
         near.shape(circle(cx, cy, 0.038), tone)
 
 
-def _seashore(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    _sky(far, time, rng)
+def _seashore(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    _sky(far, air, rng)
     far.shape(far.y - 0.02, (0.12, 0.42, 0.66))
     for k in range(4):
         level = -0.06 - 0.09 * k
@@ -134,23 +178,23 @@ def _seashore(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
         near.shape(ellipse(cx, rng.uniform(-0.9, -0.72), 0.09, 0.05), (0.72, 0.60, 0.48))
 
 
-def _village(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    _sky(far, time, rng)
+def _village(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    _sky(far, air, rng)
     far.shape(far.y + 0.10 - 0.12 * torch.sin(far.x * 0.9 + rng.uniform(0, 6)), (0.50, 0.64, 0.44))
     near.shape(near.y - GROUND - 0.20, (0.76, 0.66, 0.50))
     near.shape(near.y - GROUND + 0.03, (0.68, 0.57, 0.42))
-    window = (1.0, 0.86, 0.42) if time != "day" else (0.35, 0.50, 0.62)
+    window = (1.0, 0.86, 0.42) if air.time != "day" else (0.35, 0.50, 0.62)
     for cx in _spread(rng, 5, 0.15):
         base, half, tall = GROUND + 0.18, rng.uniform(0.30, 0.38), rng.uniform(0.24, 0.34)
         wall = rng.choice([(0.96, 0.90, 0.78), (0.92, 0.80, 0.66), (0.86, 0.86, 0.88)])
         near.shape(box(cx, base + tall, half, tall), wall)
         near.shape(triangle(cx, base + 2 * tall, half + 0.1, 0.38), (0.70, 0.24, 0.16))
         near.shape(box(cx - 0.12, base + 0.16, 0.07, 0.16), (0.42, 0.24, 0.12))
-        near.shape(box(cx + 0.14, base + tall * 1.15, 0.07, 0.08), window, lit=time == "day")
+        near.shape(box(cx + 0.14, base + tall * 1.15, 0.07, 0.08), window, lit=air.time == "day")
 
 
-def _castle(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    top, horizon = SKY[time]
+def _castle(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    top, horizon = air.sky()
     far.wash((0.42, 0.42, 0.50), (0.54, 0.53, 0.58), 1.0, -0.6, lit=True)
     for row in range(7):
         y0 = 1.0 - 0.24 * row
@@ -171,12 +215,12 @@ def _castle(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
         near.shape(box(cx, GROUND + 0.16, 0.15, 0.06), (0.56, 0.54, 0.60))
 
 
-def _kitchen(far: Canvas, near: Canvas, time: str, rng: random.Random) -> None:
-    top, horizon = SKY[time]
+def _kitchen(far: Canvas, near: Canvas, air: Air, rng: random.Random) -> None:
+    top, horizon = air.sky()
     far.wash((0.98, 0.84, 0.56), (0.94, 0.76, 0.48), 1.0, -0.6, lit=True)
     window = rng.uniform(-0.9, 0.9)
     far.shape(box(window, 0.42, 0.36, 0.30), (0.98, 0.96, 0.92))
-    far.shape(box(window, 0.42, 0.31, 0.25), horizon if time != "night" else top, lit=False)
+    far.shape(box(window, 0.42, 0.31, 0.25), horizon if air.time != "night" else top, lit=False)
     far.shape(box(window, 0.42, 0.02, 0.27), (0.98, 0.96, 0.92))
     near.shape(near.y - GROUND - 0.10, (0.62, 0.36, 0.22))
     for k in range(6):
@@ -204,17 +248,40 @@ PAINTERS: dict[str, Painter] = {
 
 
 def paint_set(
-    name: str, time: str, layout_seed: int, x: Tensor, y: Tensor, pixel: float
+    name: str, air: Air, layout_seed: int, x: Tensor, y: Tensor, pixel: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Paints a set on coordinates `x`, `y` [H, W] (stage units; `pixel` is a pixel's size in them).
 
     Returns:
         The far layer [3, H, W], the near layer [3, H, W] and the near layer's opacity [H, W].
     """
-    far = Canvas(x, y, pixel, LIGHT[time], opaque=True)
-    near = Canvas(x, y, pixel, LIGHT[time], opaque=False)
-    PAINTERS[name](far, near, time, random.Random(f"{name}/{layout_seed}"))
+    light = air.light(LIGHT)
+    far = Canvas(x, y, pixel, light, opaque=True)
+    near = Canvas(x, y, pixel, light, opaque=False)
+    PAINTERS[name](far, near, air, random.Random(f"{name}/{layout_seed}"))
+    if air.weather == "snow":  # it lies on the ground, and thinly on what stands there
+        lying = (0.9 - (y - GROUND).clamp(min=0.0) * 0.9).clamp(min=0.25) * near.alpha
+        paint(near.rgb, lying, _times(SNOW, light))
     return far.rgb, near.rgb, near.alpha
+
+
+def fall(weather: str, frames: Tensor, seconds: Tensor, x: Tensor, y: Tensor) -> None:
+    """Rain or snow over frames [F, 3, H, W], in place; `x` [W] and `y` [H] in units of the frame's height over two."""
+    if weather == "clear":
+        return
+    wide, tall, slant, speed = (0.05, 0.34, 0.18, 2.6) if weather == "rain" else (0.16, 0.16, 0.05, 0.45)
+    tone = torch.tensor((0.78, 0.84, 0.92) if weather == "rain" else (0.98, 0.98, 1.0))[:, None, None]
+    across = (x[None, :] - slant * y[:, None]) / wide
+    column = across.floor()
+    middle = (across - column - 0.5).abs() + 2.0 * (torch.frac(torch.sin(column * 78.233) * 1543.21).abs() < 0.4)
+    begins = torch.frac(torch.sin(column * 12.9898) * 43758.5453).abs()  # a column falls at its own time
+    for frame, moment in zip(frames, seconds.tolist(), strict=True):
+        along = torch.frac((y[:, None] + 4.0 + speed * moment) / tall * 0.5 + begins * 7.0)
+        if weather == "rain":
+            alpha = ((along < 0.32) & (middle < 0.16)).float() * 0.55
+        else:
+            alpha = (1.0 - torch.hypot(middle, (along - 0.5) * 2 * tall / wide) / 0.24).clamp(0.0, 0.9)
+        frame.lerp_(tone.expand_as(frame), alpha.expand_as(frame))
 
 
 def drift(seconds: float) -> float:

@@ -58,7 +58,10 @@ def main(generator: str = "nano") -> None:
         for shot, timing in zip(script.shots(), timeline.shots, strict=True):
             staging = stage_shot(script, shot).staging
             reading = read(reader, small[timing.cut_frame : timing.cut_frame + timing.frames : 4])
-            for name, right in (("set", reading.set == staging.set), ("time", reading.time == staging.time)):
+            for name, right in (
+                ("set", reading.frame["set"] == staging.set),
+                ("time", reading.frame["time"] == staging.time),
+            ):
                 sums[name][0] += right
                 sums[name][1] += 1
             kinds = [role.kind for role in staging.roles]

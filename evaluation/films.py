@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.stage import Generator
-from ..training.world import SPLITS, Film, random_film, render_film
-from .readers import LOOKS, FrameReader, find_cuts, find_movement, read
+from ..storyboard.vocabulary import FULL
+from ..training.world import CHUNK_SECONDS, SPLITS, Film, random_film, render_film
+from .readers import LOOKS, FrameReader, find_cuts, find_movement, read, told_of
 
 TOLERANCE_FRAMES = 4
 """One latent frame."""
@@ -66,7 +67,7 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
     """Adds one film to the tallies: set, time, view, kind and hue by shot; cuts by frame; identity over cuts in a set."""
     per_chunk = len(frames) // sum(shot.chunks for shot in film.shots)
     start = 0
-    right = dict.fromkeys(("set", "time", "view", "camera", "kind", *LOOKS), 0)
+    right = dict.fromkeys((*reader.frame, "camera", "kind", *LOOKS), 0)
     asked = dict(right)
     cuts: list[int] = []
     readings = []
@@ -75,9 +76,10 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
         reading = read(reader, frames[start + 2 : end : 4])
         readings.append(reading)
         staging = shot.staging
-        for name in ("set", "time", "view"):
+        true = told_of(staging, shot.daylight.after(shot.chunks * CHUNK_SECONDS / 2))
+        for name, said in reading.frame.items():
             asked[name] += 1
-            right[name] += getattr(reading, name) == getattr(staging, name)
+            right[name] += said == true[name]
         asked["camera"] += 1
         right["camera"] += find_movement(reader, frames[start:end]) == staging.movement
         kinds = [role.kind for role in staging.roles]
@@ -114,13 +116,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores `films` held-out films; returns rates of the generator and of the readers on rendered truth."""
     names = (
-        "set", "time", "view", "camera", "kind", *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
+        *reader.frame, "camera", "kind", *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
     )  # fmt: skip
     made, truth = ({name: Tally() for name in names} for _ in range(2))
     began = time.perf_counter()
     spent = 0.0
     for index in range(films):
-        film = random_film(SPLITS["test"] + index)
+        film = random_film(SPLITS["test"] + index, known=generator.profile.vocabulary or FULL)
         started = time.perf_counter()
         frames = generate(generator, film, seed)
         spent += time.perf_counter() - started

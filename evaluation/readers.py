@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +18,22 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from ..animatic.stage import Scene
-from ..storyboard.vocabulary import ACCESSORIES, HUES, KINDS, PATTERNS, SETS, TIMES, VIEWS
+from ..animatic.stage import LATEST, STILL, Daylight, Scene
+from ..storyboard.caption import Staging
+from ..storyboard.vocabulary import ACCESSORIES, HUES, KINDS, PATTERNS, PROPS, SETS, TIMES, VIEWS, WEATHERS
 
 READ_HEIGHT, READ_WIDTH = 64, 128
 CELL = 2
-WHOLE = {"set": SETS, "time": TIMES, "view": VIEWS}
+NOTHING = "nothing"
+LIGHTS = ("told", "late", "later")
+"""How far the light has gone towards the next time of day, in thirds of what it can."""
+WHOLE = {
+    "set": SETS, "time": TIMES, "view": VIEWS, "weather": WEATHERS, "prop": (NOTHING, *PROPS), "light": LIGHTS,
+}  # fmt: skip
 """What is read of a whole frame."""
 LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
 """What is read of a puppet."""
+WORDS: dict[str, list[str]] = {name: list(words) for name, words in {**WHOLE, **LOOKS, "kind": KINDS}.items()}
 SMALLEST_PUPPET = 0.003
 """Part of the frame below which a puppet is not there."""
 CUT_CHANGE, CUT_RATIO, CUT_RADIUS = 0.03, 1.3, 8
@@ -33,11 +41,20 @@ SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
 """The camera's movement is looked for between frames so far apart, in differences up to that, in pixels of 128."""
 
 
+def told_of(staging: Staging, light: Daylight = STILL) -> dict[str, str]:
+    """What is true of a whole frame, by the words of `WHOLE`."""
+    roles = staging.roles[:1] if staging.view in ("close", "over") else staging.roles
+    props = [role.prop for role in roles if role.prop]
+    third = min(int(light.later / LATEST * len(LIGHTS)), len(LIGHTS) - 1)
+    plain = {name: getattr(staging, name) for name in ("set", "time", "view", "weather")}
+    return {**plain, "prop": props[0] if props else NOTHING, "light": LIGHTS[third]}
+
+
 def labels_of(scene: Scene, seconds: float) -> dict[str, Tensor]:
     """The truth of a scene at a moment: indices of the frame, and for each cell [h, w] the kind (0: none of them) and the
     looks; -1 where nothing fills the cell."""
-    staging = scene.staging
-    found = {name: torch.tensor(words.index(getattr(staging, name))) for name, words in WHOLE.items()}
+    staging, true = scene.staging, told_of(scene.staging, scene.daylight.after(seconds))
+    found = {name: torch.tensor(words.index(true[name])) for name, words in WHOLE.items()}
     shown = F.adaptive_avg_pool2d(
         scene.visible(torch.tensor([seconds]))[:, 0], (READ_HEIGHT // CELL, READ_WIDTH // CELL)
     )
@@ -60,11 +77,15 @@ def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.
 
 
 class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Frames [B, 3, 64, 128] in 0 … 1 to logits: of set, time and view [B, n], of kind [B, K, h, w] and looks [B, n, h, w] of
-    every cell."""
+    """Frames [B, 3, 64, 128] in 0 … 1 to logits: of what is read of a frame [B, n], of kind [B, K, h, w] and looks [B, n, h, w]
+    of every cell.
+
+    Args:
+        words: what it can say by what it reads.
+    """
 
     @register_to_config
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, words: dict[str, list[str]], width: int = 32) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.fine = nn.Sequential(_layer(3, width, stride=2), _layer(width, width))
         self.middle = nn.Sequential(_layer(width, 2 * width, stride=2), _layer(2 * width, 2 * width))
@@ -75,10 +96,17 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         self.to_middle = _layer(5 * width, 2 * width)
         self.to_fine = _layer(3 * width, width)
-        self.frame = nn.ModuleDict({name: nn.Linear(6 * width, len(words)) for name, words in WHOLE.items()})
-        self.cells = nn.ModuleDict({"kind": nn.Conv2d(width, 1 + len(KINDS), 1)})
-        for name, words in LOOKS.items():
-            self.cells[name] = nn.Conv2d(width, len(words), 1)
+        sizes = {name: len(known) for name, known in words.items()}
+        self.frame = nn.ModuleDict({name: nn.Linear(6 * width, sizes[name]) for name in WHOLE if name in words})
+        self.cells = nn.ModuleDict({"kind": nn.Conv2d(width, 1 + sizes["kind"], 1)})
+        for name in LOOKS:
+            self.cells[name] = nn.Conv2d(width, sizes[name], 1)
+
+    @property
+    def words(self) -> dict[str, list[str]]:
+        """What it can say by what it reads."""
+        config: Any = self.config
+        return dict(config.words)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         fine = self.fine(frames * 2 - 1)
@@ -96,24 +124,25 @@ class Reading:
     """What is read on a few frames of one shot.
 
     Attributes:
+        words: what the reader can say.
+        frame: what it says of the whole frame.
         areas: part of the frame that each kind fills.
         looks: for every look, evidence for each of its words by kind [kinds, words].
     """
 
-    set: str
-    time: str
-    view: str
+    words: dict[str, list[str]]
+    frame: dict[str, str]
     areas: Tensor
     looks: dict[str, Tensor]
 
     def shows(self, kind: str, count: int) -> bool:
         """Whether `kind` is there, and among the `count` largest."""
-        index = KINDS.index(kind)
+        index = self.words["kind"].index(kind)
         return float(self.areas[index]) >= SMALLEST_PUPPET and index in self.areas.topk(count).indices.tolist()
 
     def look_of(self, kind: str, look: str) -> str:
         """The hue, pattern or accessory of a kind."""
-        return LOOKS[look][int(self.looks[look][KINDS.index(kind)].argmax())]
+        return self.words[look][int(self.looks[look][self.words["kind"].index(kind)].argmax())]
 
 
 def load_reader(folder: Path) -> FrameReader:
@@ -129,11 +158,12 @@ def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
     sized = F.interpolate(frames_FCHW, (READ_HEIGHT, READ_WIDTH), mode="area")
     with torch.no_grad():
         logits = reader(sized)
-    whole = {name: words[int(logits[name].mean(dim=0).argmax())] for name, words in WHOLE.items()}
+    words = reader.words
+    frame = {name: words[name][int(logits[name].mean(dim=0).argmax())] for name in reader.frame}
     shown = logits["kind"].softmax(dim=1)[:, 1:]
     shown = shown * (shown > 0.5)
     looks = {name: torch.einsum("bkhw,bchw->kc", shown, logits[name].softmax(dim=1)) for name in LOOKS}
-    return Reading(whole["set"], whole["time"], whole["view"], shown.mean(dim=(0, 2, 3)), looks)
+    return Reading(words, frame, shown.mean(dim=(0, 2, 3)), looks)
 
 
 def find_cuts(frames_FCHW: Tensor) -> list[int]:

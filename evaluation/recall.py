@@ -16,8 +16,8 @@ import torch
 
 from ..storyboard.caption import CUT_MARK, Appearance, Role, Staging, without_appearance
 from ..storyboard.stage import Frames, Generator
-from ..storyboard.vocabulary import ACTIONS, FACINGS, HUES, KINDS, SETS, TIMES
-from ..training.world import SPLITS, Film, FilmShot, random_appearance, render_film
+from ..storyboard.vocabulary import FULL, HUES, Vocabulary
+from ..training.world import SPLITS, Film, FilmShot, random_appearance, random_role, render_film
 from .films import Tally
 from .readers import LOOKS, FrameReader, read
 
@@ -26,15 +26,15 @@ GAPS = (0, 2, 4, 8, 12)
 RECALL_CHUNKS = 1
 
 
-def recall_film(seed: int, gap: int) -> tuple[Film, Role]:
+def recall_film(seed: int, gap: int, known: Vocabulary = FULL) -> tuple[Film, Role]:
     """A film whose last shot recalls a puppet that was last seen `gap` chunks before, and who it is."""
     rng = random.Random(f"recall/{seed}/{gap}")
-    kinds = rng.sample(KINDS, 4)
+    kinds = rng.sample(known.kinds, 4)
     looks = [random_appearance(rng) for _ in kinds]
-    sets, time_of_day = rng.sample(SETS, 2), rng.choice(TIMES)
+    sets, time_of_day = rng.sample(known.sets, 2), rng.choice(known.times)
 
     def shot(view: str, place: str, who: int, chunks: int, told: bool) -> FilmShot:
-        role = Role(kinds[who], rng.choice(ACTIONS), rng.choice(FACINGS), looks[who])
+        role = random_role(rng, kinds[who], looks[who], known=known)
         staging = Staging(view, place, time_of_day, "still", (role,))
         return FilmShot(staging, without_appearance(staging, (told,)), chunks)
 
@@ -70,7 +70,7 @@ def evaluate_recall(
     began = time.perf_counter()
     for number, gap in enumerate(gaps):
         for index in range(films):
-            film, who = recall_film(SPLITS["test"] + 200_000_000 + index, gap)
+            film, who = recall_film(SPLITS["test"] + 200_000_000 + index, gap, profile.vocabulary or FULL)
             assert who.appearance is not None
             render = render_film(film, width=profile.width, height=profile.height)
             rollout, start, prompts = generator.start(seed + index), 0, film.prompts()

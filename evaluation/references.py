@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from ..animatic.stage import Scene
-from ..storyboard.caption import Role, Staging, caption, without_appearance
+from ..storyboard.caption import Staging, caption, without_appearance
 from ..storyboard.errors import InputError
 from ..storyboard.stage import Generator
-from ..storyboard.vocabulary import ACTIONS, FACINGS, HUES, KINDS, SETS, TIMES
-from ..training.world import SPLITS, draw_reference, random_appearance
+from ..storyboard.vocabulary import FULL, HUES
+from ..training.world import SPLITS, draw_reference, random_appearance, random_role
 from .films import Tally
 from .readers import FrameReader, read
 
@@ -37,6 +37,7 @@ def evaluate_references(
         InputError: the generator's memory pins no references.
     """
     profile = generator.profile
+    known = profile.vocabulary or FULL
     if not profile.max_references:
         raise InputError(
             f"memory {profile.memory} pins no references: give --memory 'shots(3)+window(3)' or another with shots"
@@ -47,8 +48,8 @@ def evaluate_references(
         for index in range(films):
             number = SPLITS["test"] + 400_000_000 + index
             rng = random.Random(number)
-            role = Role(rng.choice(KINDS), rng.choice(ACTIONS), rng.choice(FACINGS), random_appearance(rng))
-            staging = Staging("medium", rng.choice(SETS), rng.choice(TIMES), "still", (role,))
+            role = random_role(rng, rng.choice(known.kinds), random_appearance(rng), known=known)
+            staging = Staging("medium", rng.choice(known.sets), rng.choice(known.times), "still", (role,))
             picture = Path(folder) / f"{index}.png"
             assert role.appearance is not None
             drawn = draw_reference(role.kind, role.appearance, seed=number, width=256, height=128)

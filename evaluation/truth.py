@@ -6,7 +6,6 @@ are too small to tell stripes from dots at 128x64, for people too.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -16,22 +15,13 @@ import torch
 
 from ..animatic.stage import Scene
 from ..generator.bundle import Bundle
-from ..storyboard.caption import Role, Staging
-from ..storyboard.vocabulary import ACTIONS, FACINGS, KINDS, MOVEMENTS, SETS, TIMES, VIEWS
-from ..training.world import FPS, SPLITS, random_appearance
-from .readers import LOOKS, WHOLE, FrameReader, find_cuts, find_movement, read
+from ..storyboard.vocabulary import FULL
+from ..training.world import FPS, SPLITS, random_moment
+from .readers import LOOKS, FrameReader, find_cuts, find_movement, read, told_of
 
 FRAMES = 24
 LARGE_ENOUGH = 0.02
 NOBODY = "nobody"
-
-
-def random_staging(rng: random.Random) -> Staging:
-    """A shot of the small world with up to two puppets of different kinds."""
-    view = rng.choice(VIEWS)
-    kinds = rng.sample(KINDS, 1 if view == "close" else rng.choice((0, 1, 1, 2)))
-    roles = tuple(Role(kind, rng.choice(ACTIONS), rng.choice(FACINGS), random_appearance(rng)) for kind in kinds)
-    return Staging(view, rng.choice(SETS), rng.choice(TIMES), rng.choice(MOVEMENTS), roles)
 
 
 def evaluate_readers(
@@ -50,15 +40,14 @@ def evaluate_readers(
     before: dict[str, torch.Tensor] = {}
     for index in range(shots):
         number = SPLITS["test"] + 300_000_000 + index
-        staging = random_staging(random.Random(number))
-        scene = Scene(staging, width=profile.width, height=profile.height, layout_seed=number)
+        scene = random_moment(number, width=profile.width, height=profile.height, known=bundle.vocabulary or FULL)
         seconds = torch.arange(FRAMES) / FPS
         drawn = scene.draw(seconds).frames
         with torch.no_grad():
             seen, _ = bundle.autoencoder.decode(bundle.autoencoder.encode(drawn[None].to(bundle.device)))
         areas = scene.visible(seconds[2::4]).mean(dim=(1, 2, 3)).tolist()
         for way, frames in (("rendered", drawn), ("encoded", seen[0].float().cpu())):
-            _compare(found[way], reader, staging, areas, frames, before.get(way))
+            _compare(found[way], reader, scene, areas, frames, before.get(way))
             before[way] = frames
         on_shot(index + 1)
     ways = {way: {name: _summary(table) for name, table in tables.items()} for way, tables in found.items()}
@@ -68,21 +57,27 @@ def evaluate_readers(
 def _compare(
     tables: dict[str, dict[str, Counter[str]]],
     reader: FrameReader,
-    staging: Staging,
+    scene: Scene,
     areas: list[float],
     frames: torch.Tensor,
     before: torch.Tensor | None,
 ) -> None:
-    reading = read(reader, frames[2::4])
-    for name in WHOLE:
-        tables[name][getattr(staging, name)][getattr(reading, name)] += 1
+    reading, staging = read(reader, frames[2::4]), scene.staging
+    true = told_of(staging, scene.daylight)
+    for name, said in reading.frame.items():
+        tables[name][true[name]][said] += 1
     tables["camera"][staging.movement][find_movement(reader, frames)] += 1
-    there = {role.kind for role, area in zip(staging.roles, areas, strict=False) if area >= LARGE_ENOUGH}
-    absent = [kind for kind in KINDS if kind not in {role.kind for role in staging.roles}]
-    for kind in sorted(there):
-        tables["kind"][kind][kind if reading.shows(kind, len(KINDS)) else NOBODY] += 1
-    for kind in absent:
-        tables["kind"][NOBODY][kind if reading.shows(kind, len(KINDS)) else NOBODY] += 1
+    played = [role.kind for role in staging.roles]
+    there = {
+        role.kind
+        for role, area in zip(staging.roles, areas, strict=False)
+        if area >= LARGE_ENOUGH and played.count(role.kind) == 1
+    }
+    kinds = reading.words["kind"]
+    for kind in kinds:
+        if kind in there or kind not in played:
+            read_as = kind if reading.shows(kind, len(kinds)) else NOBODY
+            tables["kind"][kind if kind in there else NOBODY][read_as] += 1
     for role in staging.roles:
         if role.kind in there:
             for look in LOOKS:

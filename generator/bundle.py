@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from ..storyboard.errors import InputError
+from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
 from .sampling import Sampling
-from .text import TEXT_TOKENS, TextEmbedder
+from .text import TextEmbedder
 from .transformer import CausalWanTransformer3DModel
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -62,7 +63,7 @@ class BundleProfile(BaseModel):
     chunk_latents: int = Field(3, ge=1, le=64)
     memory: str = "window(3)"
     prompt_style: Literal["caption", "prose"] = "caption"
-    text_tokens: int = TEXT_TOKENS
+    text_tokens: int = 32
     prompt_floor: float | None = None
     sampling: dict[str, Any] = {}
     base: str | None = None
@@ -70,7 +71,11 @@ class BundleProfile(BaseModel):
 
 @dataclass
 class Bundle:
-    """Loaded weights, in evaluation mode."""
+    """Loaded weights, in evaluation mode.
+
+    Attributes:
+        vocabulary: the words of captions that the weights know; None for those that are told prose.
+    """
 
     folder: Path
     profile: BundleProfile
@@ -81,6 +86,7 @@ class Bundle:
     clip: Clip | None
     device: torch.device
     dtype: torch.dtype
+    vocabulary: Vocabulary | None = None
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -206,7 +212,8 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     if large_encoder:
         store = Path(platformdirs.user_cache_dir("filmwright")) / "text" / folder_digest(encoder_path)
     text = TextEmbedder(tokenizer, encoder, profile.text_tokens, device, store)
-    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, dtype)
+    vocabulary = Vocabulary.of(tokenizer.get_vocab()) if profile.prompt_style == "caption" else None
+    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, dtype, vocabulary)
 
 
 def folder_digest(folder: Path) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..storyboard.files import replacing
-from ..storyboard.vocabulary import WORDS
+from ..storyboard.vocabulary import FULL
 
-TEXT_TOKENS = 32
+TEXT_TOKENS = 36
 """Longest caption of our sizes, the end token included."""
 
 
@@ -21,7 +21,7 @@ def build_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
+    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *FULL.words()))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])

@@ -59,6 +59,7 @@ class VideoGenerator:
             cut_stream=autoencoder.cut_stream, prompt_style=p.prompt_style,
             max_references=self._memory.shots.keyframes if self._memory.shots else 0, memory=str(self._memory),
             weights=self._weights, licence=p.licence, prompt_floor=p.prompt_floor,
+            vocabulary=self._bundle.vocabulary,
         )  # fmt: skip
 
     def start(self, seed: int) -> ModelRollout:

@@ -6,10 +6,12 @@ vocabulary. All lower case, singular.
 
 KIND_WORDS: dict[str, tuple[str, ...]] = {
     "rabbit": ("rabbit", "hare", "bunny", "squirrel", "mouse", "rat", "hedgehog", "guinea"),
-    "bear": ("bear", "lion", "ox", "cow", "pig", "elephant", "ogre", "giant", "troll", "monster", "boar", "bull", "gorilla", "panda", "oni", "demon", "buffalo"),
+    "bear": ("bear", "lion", "ox", "pig", "elephant", "ogre", "giant", "troll", "boar", "gorilla", "panda", "oni", "demon", "buffalo"),
     "bird": ("bird", "crow", "raven", "duck", "duckling", "swan", "hen", "rooster", "cock", "goose", "owl", "nightingale", "sparrow", "pheasant", "eagle", "crane", "stork", "dove", "swallow", "chicken", "parrot", "hornet", "bee", "butterfly", "fairy"),
-    "fox": ("fox", "wolf", "dog", "cat", "leopard", "tiger", "donkey", "horse", "goat", "sheep", "lamb", "deer", "jackal", "monkey", "hyena", "antelope", "kitten", "puppy", "pony", "hound"),
-    "turtle": ("turtle", "tortoise", "snail", "frog", "toad", "crab", "beetle", "spider", "snake", "python", "fish", "crocodile", "dragon", "lizard", "ant"),
+    "fox": ("fox", "wolf", "dog", "cat", "leopard", "tiger", "goat", "sheep", "lamb", "jackal", "monkey", "hyena", "kitten", "puppy", "hound"),
+    "turtle": ("turtle", "tortoise", "snail", "frog", "toad", "crab", "beetle", "spider", "snake", "python", "fish", "ant"),
+    "horse": ("horse", "pony", "donkey", "mule", "deer", "stag", "antelope", "camel", "zebra", "unicorn", "giraffe", "cow", "bull", "mare", "stallion", "foal", "llama"),
+    "dragon": ("dragon", "dinosaur", "crocodile", "alligator", "lizard", "monster", "serpent", "wyvern"),
     "person": (
         "man", "woman", "boy", "girl", "child", "king", "queen", "prince", "princess", "farmer", "hunter", "fisherman", "wife",
         "husband", "mother", "father", "son", "daughter", "brother", "sister", "grandmother", "grandfather", "witch", "wizard",
@@ -41,11 +43,32 @@ TIME_WORDS: dict[str, tuple[str, ...]] = {
 ACTION_WORDS: dict[str, tuple[str, ...]] = {
     "sleeps": ("sleep", "slept", "nap", "napped", "snore", "snored", "doze", "dozed", "rest", "rested", "die", "died", "lay", "lie", "dream", "dreamed", "sink", "sank"),
     "runs": ("run", "ran", "race", "raced", "chase", "chased", "rush", "rushed", "hurry", "hurried", "flee", "fled", "escape", "escaped", "gallop", "dash", "dashed", "fly", "flew", "attack", "attacked", "fight", "fought", "burst"),
-    "jumps": ("jump", "jumped", "leap", "leapt", "leaped", "hop", "hopped", "dance", "danced", "climb", "climbed", "fall", "fell", "bounce", "spring", "sprang", "celebrate", "cheer", "cheered", "throw", "threw", "pull", "pulled", "swing", "snatch", "snatched", "grab", "grabbed"),
-    "walks": ("walk", "walked", "go", "went", "goes", "come", "came", "travel", "travelled", "wander", "wandered", "crawl", "crawled", "march", "marched", "follow", "followed", "return", "returned", "set", "left", "leave", "carry", "carried", "bring", "brought", "plod", "plodded", "arrive", "arrived", "pass", "passed", "move", "sail", "sailed", "swim", "swam", "enter", "entered", "crept", "creep", "row", "rowed"),
+    "jumps": ("jump", "jumped", "leap", "leapt", "leaped", "hop", "hopped", "climb", "climbed", "fall", "fell", "bounce", "spring", "sprang", "throw", "threw", "pull", "pulled", "swing", "snatch", "snatched", "grab", "grabbed"),
+    "walks": ("walk", "walked", "go", "went", "goes", "come", "came", "travel", "travelled", "wander", "wandered", "crawl", "crawled", "march", "marched", "follow", "followed", "return", "returned", "set", "left", "leave", "plod", "plodded", "arrive", "arrived", "pass", "passed", "move", "sail", "sailed", "swim", "swam", "enter", "entered", "crept", "creep", "row", "rowed"),
     "talks": ("say", "said", "says", "tell", "told", "ask", "asked", "cry", "cried", "call", "called", "shout", "shouted", "laugh", "laughed", "sing", "sang", "boast", "boasted", "reply", "replied", "answer", "answered", "beg", "begged", "whisper", "whispered", "promise", "promised", "thank", "thanked", "mock", "mocked", "warn", "warned", "flatter", "flattered", "agree", "agreed", "declare", "declared", "praise", "praised", "announce", "announced", "wept", "weep", "speak", "spoke", "offer", "offered"),
-    "stands": ("stand", "stood", "wait", "waited", "watch", "watched", "look", "looked", "see", "saw", "sit", "sat", "live", "lived", "think", "thought", "was", "were", "is", "find", "found"),
+    "sits": ("sit", "sat", "seated", "kneel", "knelt", "crouch", "crouched", "perch", "perched"),
+    "waves": ("wave", "waved", "greet", "greeted", "welcome", "welcomed", "beckon", "beckoned", "bow", "bowed", "farewell"),
+    "dances": ("dance", "danced", "celebrate", "celebrated", "cheer", "cheered", "twirl", "twirled", "rejoice", "rejoiced"),
+    "eats": ("eat", "ate", "eaten", "bite", "bit", "drink", "drank", "feast", "feasted", "taste", "tasted", "swallow", "swallowed", "gobble", "gobbled", "nibble", "nibbled", "chew", "chewed"),
+    "carries": ("carry", "carried", "bring", "brought", "hold", "held", "take", "took", "lift", "lifted", "drag", "dragged", "bear", "bore"),
+    "gives": ("give", "gave", "given", "hand", "handed", "share", "shared", "present", "presented", "deliver", "delivered"),
+    "stands": ("stand", "stood", "wait", "waited", "watch", "watched", "look", "looked", "see", "saw", "live", "lived", "think", "thought", "was", "were", "is", "find", "found"),
 }  # fmt: skip
+
+WEATHER_WORDS: dict[str, tuple[str, ...]] = {
+    "rain": ("rain", "rained", "rainy", "raining", "storm", "stormy", "thunder", "downpour", "drizzle"),
+    "snow": ("snow", "snowed", "snowy", "snowing", "winter", "blizzard", "frost", "frozen", "icy"),
+}
+
+DRAWN_PROPS: dict[str, tuple[str, ...]] = {
+    "apple": ("apple", "peach", "cake", "bread", "egg", "turnip", "dumpling", "gourd", "bean", "seed", "cheese", "stone", "ball", "calabash"),
+    "flower": ("flower", "rose", "feather"),
+    "lantern": ("lantern", "lamp", "candle"),
+    "crown": ("crown", "ring", "gold", "coin"),
+    "book": ("book", "letter", "box", "mirror"),
+    "sword": ("sword", "stick", "axe", "hammer", "spoon", "broom", "shovel", "key"),
+}  # fmt: skip
+"""Prop of the theatre -> the story's words it stands for."""
 
 PROP_WORDS = (
     "apple", "axe", "bag", "ball", "basket", "bean", "bell", "boat", "book", "bottle", "bowl", "box", "bread", "broom", "cake",
@@ -67,6 +90,8 @@ KIND_OF = _index(KIND_WORDS)
 SET_OF = _index(SET_WORDS)
 TIME_OF = _index(TIME_WORDS)
 ACTION_OF = _index(ACTION_WORDS)
+WEATHER_OF = _index(WEATHER_WORDS)
+PROP_OF = _index(DRAWN_PROPS)
 
 
 def singular(word: str) -> str:

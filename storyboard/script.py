@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 EntityKind = Literal["character", "prop", "location"]
 ShotSize = Literal["ECU", "CU", "MCU", "MS", "MLS", "LS", "ELS"]
-Angle = Literal["eye", "low", "high", "overhead"]
+Angle = Literal["eye", "low", "high", "overhead", "over-shoulder"]
 Movement = Literal["static", "pan-left", "pan-right", "push-in", "pull-out", "track"]
 Transition = Literal["cut", "dissolve", "fade"]
 Continuity = Literal["new", "continuous", "extend"]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .script import Continuity, Entity
+from .vocabulary import Vocabulary
 
 Frames = NDArray[np.uint8]
 Latents = NDArray[np.float32]
@@ -38,6 +39,7 @@ class Profile:
         weights, licence: recorded in every take.
         prompt_floor: prompt similarity below which a picture is not of its prompt, as measured on validation films; None
             when the generator cannot tell.
+        vocabulary: the words its captions may hold; None for all of them, and for `prose`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Profile:
     weights: str
     licence: str
     prompt_floor: float | None = None
+    vocabulary: Vocabulary | None = None
 
     def video_frames(self, latents: int, fresh: bool) -> int:
         """Video frames that `latents` latent frames decode to; `fresh`: a new stream begins with them."""

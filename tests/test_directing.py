@@ -188,12 +188,12 @@ def test_a_policy_is_drawn_without_a_film(tmp_path: Path) -> None:
 
 
 def test_pinned_references_are_evaluated_against_none(tiny_bundle: Path) -> None:
-    from filmwright.evaluation.readers import FrameReader
+    from filmwright.evaluation.readers import WORDS, FrameReader
     from filmwright.evaluation.references import evaluate_references
     from filmwright.storyboard.stage import open_generator
 
     found = evaluate_references(
-        open_generator(str(tiny_bundle), "shots(1)+window(1)"), FrameReader(width=8).eval(), films=2, seed=0
+        open_generator(str(tiny_bundle), "shots(1)+window(1)"), FrameReader(WORDS, width=8).eval(), films=2, seed=0
     )
     assert found["pinned"]["hue"]["asked"] == found["truth"]["kind"]["asked"] == 2
     result = CliRunner().invoke(app, ["evaluate", "references", "nano", "--memory", "window(3)"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from filmwright.animatic.stage import Scene
 from filmwright.cli import app
-from filmwright.evaluation.readers import FrameReader, labels_of, load_reader
+from filmwright.evaluation.readers import WORDS, FrameReader, labels_of, load_reader
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
@@ -77,7 +77,7 @@ def test_a_recall_film_keeps_its_rules(gap: int) -> None:
 
 def test_recall_is_measured_with_true_history(tiny_bundle: Path) -> None:
     generator = open_generator(str(tiny_bundle), "routed(2)+window(1)")
-    found = evaluate_recall(generator, FrameReader(width=8).eval(), films=2, seed=0, gaps=(0, 2))
+    found = evaluate_recall(generator, FrameReader(WORDS, width=8).eval(), films=2, seed=0, gaps=(0, 2))
     assert found["gaps"]["2"]["hue"]["asked"] == 2 and found["truth"]["identity"]["asked"] == 4
 
 

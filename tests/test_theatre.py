@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from filmwright.animatic import shapes
-from filmwright.animatic.stage import Scene
+from filmwright.animatic.stage import Daylight, Scene
 from filmwright.animatic.theatre import sized
 from filmwright.evaluation.readers import find_cuts
 from filmwright.storyboard import vocabulary as v
@@ -31,7 +31,8 @@ def test_every_set_is_drawn_alike_for_a_seed_and_otherwise_for_another(set_name:
 @pytest.mark.parametrize("kind", v.KINDS)
 @pytest.mark.parametrize("action", v.ACTIONS)
 def test_every_puppet_acts_inside_the_frame(kind: str, action: str) -> None:
-    role = Role(kind, action, "left", Appearance("blue", "striped", "scarf"))
+    prop = "apple" if action in v.TAKES_PROP else None
+    role = Role(kind, action, "left", Appearance("blue", "striped", "scarf"), prop)
     drawing = Scene(Staging("wide", "meadow", "day", "still", (role,)), width=64, height=32).draw(
         torch.arange(8) / 4 + 0.5
     )
@@ -51,6 +52,51 @@ def test_looks_change_the_picture() -> None:
         )
     ]
     assert all(not torch.equal(pictures[0], other) for other in pictures[1:])
+
+
+def test_a_gift_goes_from_hand_to_hand() -> None:
+    giver = Role("bear", "gives", "right", Appearance("blue", "plain", "bare"), "apple")
+    taker = Role("bird", "stands", "left", Appearance("blue", "plain", "bare"))
+    scene = Scene(Staging("wide", "castle", "day", "still", (giver, taker)), width=256, height=128)
+    frames = scene.draw(torch.tensor([0.0, 3.0])).frames
+    red = (frames[:, 0] > 0.7) & (frames[:, 1] < 0.3) & (torch.arange(128)[:, None] < 100)  # the carpet lies lower
+    middles = [float(torch.nonzero(mask)[:, 1].float().mean()) for mask in red]
+    assert middles[0] + 15 < middles[1]
+
+
+def test_over_a_shoulder_the_near_puppet_is_large_and_turned_away() -> None:
+    fox, bear = (
+        Role(kind, "talks", "right", Appearance(hue, "plain", "bare"))
+        for kind, hue in (("fox", "red"), ("bear", "blue"))
+    )
+    scene = Scene(Staging("over", "meadow", "day", "still", (fox, bear)), width=128, height=64)
+    far, near = scene.visible(torch.tensor([1.0]))[:, 0]
+    assert near.mean() > far.mean() > 0.03
+    columns = torch.arange(128)
+    assert (near.sum(dim=0) * columns).sum() / near.sum() > 90  # on the right, as the fox looks right
+    assert (far.sum(dim=0) * columns).sum() / far.sum() < 64
+
+
+@pytest.mark.parametrize("weather", ["rain", "snow"])
+def test_weather_falls_outdoors_and_has_no_way_in(weather: str) -> None:
+    dry, wet = (draw(Staging("wide", "village", "day", weather=w)) for w in ("clear", weather))
+    assert not torch.equal(dry, wet)
+    assert not torch.equal(wet[0], wet[3])
+    with pytest.raises(InputError, match="has a roof"):
+        Staging("wide", "kitchen", "day", weather=weather)
+
+
+def test_daylight_goes_on_while_nobody_looks() -> None:
+    staging = Staging("wide", "meadow", "day")
+    light = Daylight(0.0, 0.1)
+
+    def picture(daylight: Daylight, second: float) -> torch.Tensor:
+        scene = Scene(staging, width=64, height=32, daylight=daylight)
+        return scene.draw(torch.tensor([second])).frames
+
+    assert torch.equal(picture(light, 0.0), picture(Daylight(), 0.0))
+    assert torch.allclose(picture(light, 2.0), picture(light.after(2.0), 0.0), atol=1e-5)
+    assert picture(light, 0.0)[:, 2].mean() > picture(light, 3.0)[:, 2].mean()  # towards the evening there is less blue
 
 
 def test_a_moving_camera_moves_the_set() -> None:

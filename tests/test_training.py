@@ -100,8 +100,8 @@ def test_tuning_lowers_the_held_out_loss_and_reaches_every_weight(written: str, 
     found = Run(stage, tmp_path / "base", ALONE, 0, quiet)
     found.go(Budget(steps=40))
     assert held_out_loss(stage, made) < 0.97 * before
-    loss = stage.loss(stage.batch(3), 3, 0.5)["loss"]
-    loss.backward()
+    for step in range(3, 7):  # some of these films have a shot of three chunks
+        stage.loss(stage.batch(step), step, 0.5)["loss"].backward()
     for name, parameter in stage.nets.named_parameters():
         if "relative_attention_bias" not in name:
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

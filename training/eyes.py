@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..animatic.stage import Scene
-from ..evaluation.readers import LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, FrameReader, labels_of
+from ..evaluation.readers import LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, WORDS, FrameReader, labels_of
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import caption
 from ..storyboard.vocabulary import KINDS
+from .growth import Rows, grow, shared_rows, words_of
 from .recipe import EyesSettings
 from .sizes import Size
-from .world import FPS, SPLITS, random_film
+from .world import FPS, SPLITS, random_moment
 
 BACKGROUND_WEIGHT = 0.3
 """Nine cells of ten show no puppet."""
@@ -43,13 +43,10 @@ def random_frames(seed: int, count: int, size: Size) -> FrameBatch:
     """`count` random moments of the films that start at `seed`."""
     clips, captions, labels = [], [], []
     for index in range(count):
-        film = random_film(seed + index)
-        rng = random.Random(f"moment/{seed + index}")
-        staging = rng.choice(film.shots).staging
-        scene = Scene(staging, width=size.width, height=size.height, layout_seed=rng.randrange(1 << 30))
-        moments = torch.arange(4) / FPS + rng.uniform(0.0, 3.0)
+        scene = random_moment(seed + index, width=size.width, height=size.height)
+        moments = torch.arange(4) / FPS + random.Random(f"frames/{seed + index}").uniform(0.0, 3.0)
         clips.append(scene.draw(moments).frames)
-        captions.append(caption(staging))
+        captions.append(caption(scene.staging))
         labels.append(labels_of(scene, float(moments[READ_FRAME])))
     return FrameBatch(torch.stack(clips), captions, {k: torch.stack([one[k] for one in labels]) for k in labels[0]})
 
@@ -68,6 +65,23 @@ def build_clip(vocabulary: int) -> Any:
     return CLIPModel(config)
 
 
+def grown_clip(folder: Path, words: list[str], tokenizer: Any) -> Any:
+    """A trained CLIP for another tokenizer; `words`: of the one that it was trained with."""
+    from transformers import CLIPModel
+
+    trained: Any = CLIPModel.from_pretrained(folder)
+    positions = trained.config.text_config.max_position_embeddings
+
+    def spelt(name: str) -> Rows:
+        if "position" in name:
+            return [(row, row) for row in range(min(TEXT_TOKENS, positions))]
+        return shared_rows(words_of(tokenizer), words)
+
+    fresh = build_clip(len(tokenizer))
+    grow(fresh, {n: v for n, v in trained.float().state_dict().items() if not n.endswith("position_ids")}, spelt)
+    return fresh
+
+
 def through(autoencoder: TinyVideoAutoencoder, clips: Tensor) -> Tensor:
     """Clips [B, T, 3, H, W] as the autoencoder gives them back."""
     with torch.no_grad(), torch.autocast(clips.device.type, torch.bfloat16):
@@ -84,16 +98,18 @@ class EyesStage:
         self.settings, self.name = settings, settings.name
         self.size, self.autoencoder, self.device = size, autoencoder, device
         self.tokenizer = build_tokenizer()
-        self.nets = nn.ModuleDict({"clip": build_clip(len(self.tokenizer)), "reader": FrameReader()}).to(device)
+        self.nets = nn.ModuleDict({"clip": build_clip(len(self.tokenizer)), "reader": FrameReader(WORDS)}).to(device)
 
-    def go_on_from(self, clip: Path | None, reader: Path | None) -> None:
-        """Starts from trained nets, where there are some."""
-        from transformers import CLIPModel
+    def go_on_from(self, clip: Path, reader: Path, words: list[str]) -> None:
+        """Starts from trained nets; `words`: of the tokenizer that the CLIP was trained with."""
+        read = FrameReader.from_pretrained(reader, use_safetensors=True, low_cpu_mem_usage=False)
 
-        for name, kind, where in (("clip", CLIPModel, clip), ("reader", FrameReader, reader)):
-            if where is not None:
-                trained: Any = kind.from_pretrained(where)
-                self.nets[name].load_state_dict(trained.float().state_dict())
+        def said(name: str) -> Rows:
+            what = name.split(".")[1]  # frame.set.weight, cells.kind.bias
+            return shared_rows(WORDS[what], read.words[what], offset=1 if what == "kind" else 0)
+
+        self.nets["clip"].load_state_dict(grown_clip(clip, words, self.tokenizer).state_dict())
+        grow(self.nets["reader"], read.float().state_dict(), said)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -145,6 +161,7 @@ class EyesStage:
         nets: Any = copy.deepcopy(self.nets)
         nets.load_state_dict(averaged)
         nets["clip"].save_pretrained(folder / "clip")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
         nets["reader"].save_pretrained(folder / "reader")
 
 

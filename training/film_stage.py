@@ -210,6 +210,7 @@ class FilmStage:
             encoder: Any = UMT5EncoderModel(trained.config)
             encoder.load_state_dict(part_of(averaged, "text_encoder"))
             encoder.save_pretrained(folder / "text_encoder")
+            self.workshop.tokenizer.save_pretrained(folder / "tokenizer")
 
     def _config(self) -> dict[str, Any]:
         transformer: Any = self.nets["transformer"]

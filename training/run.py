@@ -22,9 +22,10 @@ from .autoencoder import AutoencoderStage
 from .clips import ClipFolder
 from .distillation import ConsistencyStage, OdeStage
 from .distribution import DistributionStage
-from .eyes import EyesStage, measure_prompt_floor
+from .eyes import EyesStage, grown_clip, measure_prompt_floor
 from .film_stage import FilmStage, Workshop
 from .films import FilmStream
+from .growth import grow, shared_rows, words_of
 from .lora import LoraStage
 from .parallel import World, joined
 from .recipe import (
@@ -153,7 +154,9 @@ class Shop:
         if isinstance(settings, EyesSettings):
             assert self.size is not None
             eyes = EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
-            eyes.go_on_from(self._part("clip"), self._part("reader"))
+            clip, reader = self._part("clip"), self._part("reader")
+            if clip is not None and reader is not None:
+                eyes.go_on_from(clip, reader, words_of(self._tokenizer(clip.parent)))
             return eyes
         assert isinstance(settings, FilmSettings)
         return self._film_stage(settings)
@@ -243,11 +246,21 @@ class Shop:
         )
         networks = nn.ModuleDict({"transformer": transformer.float().train()})
         if self.bundle is None:
-            encoder = UMT5EncoderModel.from_pretrained(
+            trained = UMT5EncoderModel.from_pretrained(
                 where / "text_encoder", local_files_only=True, use_safetensors=True
             )
+            tokenizer = build_tokenizer()
+            encoder = build_text_encoder(len(tokenizer))
+            words = words_of(self._tokenizer(where)), words_of(tokenizer)
+            grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
             networks["text_encoder"] = encoder.float().train()
         return networks
+
+    @staticmethod
+    def _tokenizer(where: Path) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(where / "tokenizer", local_files_only=True)
 
     def _part(self, part: str) -> Path | None:
         """The newest of a part that a stage of this run has made, else the start's."""
@@ -310,7 +323,7 @@ class Shop:
 
     def _own_profile(self, fresh: Path, where: Path) -> dict[str, Any]:
         """The other parts of a model of ours, and its profile."""
-        from transformers import CLIPModel, UMT5EncoderModel
+        from transformers import UMT5EncoderModel
 
         from ..evaluation.readers import FrameReader
 
@@ -319,19 +332,21 @@ class Shop:
         assert vae is not None
         self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
         self._write_weights(where / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
-        clip, reader = self._part("clip"), self._part("reader")
-        if clip is not None and reader is not None:
-            self._write_weights(clip, CLIPModel, fresh / "clip")
-            self._write_weights(reader, FrameReader, fresh / "reader")
         tokenizer = build_tokenizer()
         tokenizer.save_pretrained(fresh / "tokenizer")
+        clip, reader = self._part("clip"), self._part("reader")
+        if clip is not None and reader is not None:
+            seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
+            seeing.to(torch.bfloat16).save_pretrained(fresh / "clip")
+            self._write_weights(reader, FrameReader, fresh / "reader")
         floor = None
         if clip is not None:
             eyes = load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, self.device)
             floor = measure_prompt_floor(eyes, self.size, load_autoencoder(fresh / "vae", self.device), self.device)
         return {
             "name": self.size.name, "licence": "Apache-2.0", "fps": FPS, "width": self.size.width, "height": self.size.height,
-            "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory, "prompt_floor": floor,
+            "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory,
+            "text_tokens": TEXT_TOKENS, "prompt_floor": floor,
         }  # fmt: skip
 
     def _others_profile(self, fresh: Path) -> dict[str, Any]:

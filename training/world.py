@@ -1,8 +1,9 @@
 """The small world: random multi-shot films of the paper theatre with captions and exact ground truth.
 
 Splits are disjoint seed ranges: nothing is ever trained on a film it is tested on (`SPLITS`). All cuts fall on chunk
-boundaries. A film has a cast of two or three puppets of different kinds whose looks are drawn per film, and two
-locations that return.
+boundaries. A film has a cast of two to four puppets whose looks are drawn per film, some of one kind, told apart by looks
+and names; two locations that return; its own weather; and in half of the films a light that goes on towards the next time of
+day, on and off the screen, which no caption tells.
 """
 
 from __future__ import annotations
@@ -13,27 +14,45 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..animatic.stage import Scene, layout_seed
+from ..animatic.stage import LATEST, STILL, Daylight, Scene, layout_seed
 from ..storyboard.caption import Appearance, Role, Staging, caption, without_appearance
-from ..storyboard.vocabulary import ACCESSORIES, ACTIONS, FACINGS, HUES, KINDS, PATTERNS, SETS, TIMES, VIEWS
+from ..storyboard.vocabulary import (
+    ACCESSORIES,
+    FACINGS,
+    FULL,
+    HUES,
+    INDOORS,
+    MAX_ROLES,
+    NEEDS_PROP,
+    PATTERNS,
+    SETS,
+    TAKES_PROP,
+    Vocabulary,
+)
 
 FPS = 16
 FRAMES_PER_LATENT = 4
 SPLITS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 """The first seed of each split; a film's seed is this plus its index."""
 
+CHUNK_SECONDS = 0.75
 CUT_PROBABILITY = 0.4
-FORGET_PROBABILITY = 0.35
+SAME_KIND_PROBABILITY = 0.3
+WEATHER_PROBABILITY = 0.4
+LIGHT_PER_SECOND = (0.03, 0.10)
+FORGET_PROBABILITY = 0.8
 """How often a caption leaves out the looks of a puppet that an earlier shot has shown."""
 
 
 @dataclass(frozen=True)
 class FilmShot:
-    """A shot of a small-world film: `told` is the staging its caption gives (looks may be left out)."""
+    """A shot of a small-world film: `told` is the staging its caption gives (looks may be left out); `daylight` is the light
+    it begins with."""
 
     staging: Staging
     told: Staging
     chunks: int
+    daylight: Daylight = STILL
 
 
 @dataclass(frozen=True)
@@ -63,15 +82,38 @@ def random_appearance(rng: random.Random) -> Appearance:
     return Appearance(rng.choice(HUES), rng.choice(PATTERNS), rng.choice(ACCESSORIES))
 
 
-def random_film(seed: int, chunks: int = 4) -> Film:
-    """A film of `chunks` chunks, drawn from its seed alone."""
+def random_role(
+    rng: random.Random, kind: str, look: Appearance, name: str | None = None, known: Vocabulary = FULL
+) -> Role:
+    """A puppet that does something."""
+    action = rng.choice([a for a in known.actions if known.props or a not in NEEDS_PROP])
+    takes = action in NEEDS_PROP or (action in TAKES_PROP and known.props and rng.random() < 0.6)
+    prop = rng.choice(known.props) if takes else None
+    return Role(kind, action, rng.choice(FACINGS), look, prop, name)
+
+
+def _random_cast(rng: random.Random, known: Vocabulary) -> list[tuple[str, Appearance, str | None]]:
+    """Kind, looks and name of everybody in a film; only who shares a kind has a name, and no two of a kind one hue."""
+    kinds = rng.sample(known.kinds, rng.choice((2, 2, 3)))
+    if known.names and rng.random() < SAME_KIND_PROBABILITY:
+        kinds += [kinds[0]] * rng.choice((1, 1, 2))
+    names = rng.sample(known.names, len(known.names))
+    hues = rng.sample(HUES, len(kinds))
+    cast = []
+    for index, kind in enumerate(kinds):
+        look = replace(random_appearance(rng), hue=hues[index]) if kinds.count(kind) > 1 else random_appearance(rng)
+        cast.append((kind, look, names[index % len(names)] if kinds.count(kind) > 1 else None))
+    return cast
+
+
+def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL) -> Film:
+    """A film of `chunks` chunks, drawn from its seed alone, in words that are known."""
     rng = random.Random(seed)
-    kinds = rng.sample(KINDS, rng.choice((2, 2, 3)))
-    if rng.random() < 0.2:
-        kinds[1] = kinds[0]  # two of a kind: only their looks tell them apart
-    puppets = [(kind, random_appearance(rng)) for kind in kinds]
-    sets = rng.sample(SETS, 2)
-    time = rng.choice(TIMES)
+    cast = _random_cast(rng, known)
+    sets = rng.sample(known.sets, 2)
+    time = rng.choice(known.times)
+    weather = rng.choice(known.weathers) if rng.random() < WEATHER_PROBABILITY else "clear"
+    light = Daylight(0.0, rng.uniform(*LIGHT_PER_SECOND) if rng.random() < 0.5 else 0.0)
     lengths = [1]
     for _ in range(chunks - 1):
         if rng.random() < CUT_PROBABILITY:
@@ -82,15 +124,18 @@ def random_film(seed: int, chunks: int = 4) -> Film:
     shots = []
     for length in lengths:
         if rng.random() < 0.1:
-            time = rng.choice(TIMES)
-        view = rng.choice(VIEWS)
-        cast = rng.sample(range(len(puppets)), 1 if view == "close" else rng.choice((0, 1, 1, 1, 2, 2)))
-        roles = tuple(Role(puppets[i][0], rng.choice(ACTIONS), rng.choice(FACINGS), puppets[i][1]) for i in cast)
+            time, light = rng.choice(known.times), replace(light, later=0.0)
+        view = rng.choice(known.views)
+        count = {"close": 1, "over": MAX_ROLES}.get(view) or rng.choice((0, 1, 1, 1, 2, 2))
+        who = rng.sample(range(len(cast)), count)
+        roles = tuple(random_role(rng, *cast[i], known) for i in who)
         movement = rng.choice(("still", "still", "still", "left", "right"))
-        staging = Staging(view, rng.choice(sets), time, movement, roles)
-        keep = tuple(i not in seen or kinds.count(kinds[i]) > 1 or rng.random() > FORGET_PROBABILITY for i in cast)
-        shots.append(FilmShot(staging, without_appearance(staging, keep), length))
-        seen.update(cast)
+        place = rng.choice(sets)
+        staging = Staging(view, place, time, movement, roles, "clear" if place in INDOORS else weather)
+        keep = tuple(i not in seen or rng.random() > FORGET_PROBABILITY for i in who)
+        shots.append(FilmShot(staging, without_appearance(staging, keep), length, light))
+        light = light.after(length * CHUNK_SECONDS)
+        seen.update(who)
     return Film(seed, tuple(shots))
 
 
@@ -114,24 +159,35 @@ class Render:
     puppets: Tensor
 
 
+def shot_scene(film: Film, shot: FilmShot, width: int, height: int) -> Scene:
+    """The true scene of a shot."""
+    seed = layout_seed(film.seed, shot.staging.set)
+    return Scene(shot.staging, width=width, height=height, layout_seed=seed, daylight=shot.daylight)
+
+
 def render_film(film: Film, *, width: int, height: int, frames_per_chunk: int = 12) -> Render:
     frames, puppets = [], []
     for shot in film.shots:
-        scene = Scene(shot.staging, width=width, height=height, layout_seed=layout_seed(film.seed, shot.staging.set))
+        scene = shot_scene(film, shot, width, height)
         drawing = scene.draw(torch.arange(shot.chunks * frames_per_chunk) / FPS)
         frames.append(drawing.frames)
         puppets.append(drawing.puppets)
     return Render(torch.cat(frames), torch.cat(puppets))
 
 
-def random_clip(seed: int, *, width: int, height: int, frames: int) -> Render:
-    """A clip inside one random shot of the film of that seed, starting anywhere in its first three seconds."""
-    rng = random.Random(f"clip/{seed}")
-    staging = rng.choice(random_film(seed).shots).staging
+def random_moment(seed: int, *, width: int, height: int, known: Vocabulary = FULL) -> Scene:
+    """A random shot of the film of that seed in a set laid out anew, with at least one puppet, at any light."""
+    rng = random.Random(f"moment/{seed}")
+    staging = rng.choice(random_film(seed, known=known).shots).staging
     if not staging.roles:
-        staging = replace(
-            staging, roles=(Role(rng.choice(KINDS), rng.choice(ACTIONS), "left", random_appearance(rng)),)
-        )
-    scene = Scene(staging, width=width, height=height, layout_seed=rng.randrange(1 << 30))
-    drawing = scene.draw(torch.arange(frames) / FPS + rng.uniform(0.0, 3.0))
+        role = random_role(rng, rng.choice(known.kinds), random_appearance(rng), known=known)
+        staging = replace(staging, roles=(role,))
+    light = Daylight(rng.uniform(0.0, LATEST), 1e-6) if rng.random() < 0.5 else STILL
+    return Scene(staging, width=width, height=height, layout_seed=rng.randrange(1 << 30), daylight=light)
+
+
+def random_clip(seed: int, *, width: int, height: int, frames: int) -> Render:
+    """A clip of a random moment, starting anywhere in its first three seconds."""
+    began = random.Random(f"clip/{seed}").uniform(0.0, 3.0)
+    drawing = random_moment(seed, width=width, height=height).draw(torch.arange(frames) / FPS + began)
     return Render(drawing.frames, drawing.puppets)
