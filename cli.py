@@ -20,6 +20,7 @@ import typer
 from . import __version__
 from .console.evaluate import evaluate_app
 from .console.options import (
+    BudgetOpt,
     CriticOpt,
     DebugOpt,
     DirArg,
@@ -28,11 +29,13 @@ from .console.options import (
     MemoryOpt,
     OutOpt,
     PlannerOpt,
+    PriceOpt,
     QuietOpt,
     ReferenceOpt,
     ReviewOpt,
     SecondsOpt,
     SeedOpt,
+    SetOpt,
     TemplateOpt,
     VerboseOpt,
     reported,
@@ -71,10 +74,14 @@ def _references(given: list[str] | None) -> dict[str, Path]:
 
 
 def _options(**given: Any) -> dict[str, Any]:
-    from .console.settings import parse_review
+    from .console.settings import parse_parameters, parse_price, parse_review
 
     if given.get("review") is not None:
         given["review"] = parse_review(given["review"])
+    if given.get("price") is not None:
+        given["price"] = parse_price(given["price"])
+    if "parameters" in given:
+        given["parameters"] = parse_parameters(given["parameters"]) or None
     memory_file = given.get("memory")
     if memory_file and memory_file.strip().endswith((".yaml", ".yml")):
         from .generator.memory import parse_memory
@@ -121,14 +128,14 @@ def main_options(
 @app.command()
 def film(
     story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to go on with.")],
-    out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None,
+    out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    review: ReviewOpt = None, reference: ReferenceOpt = None, json: JsonOpt = False, verbose: VerboseOpt = False,
-    quiet: QuietOpt = False, debug: DebugOpt = False,
+    budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Makes a film of a story, or goes on with one that was begun."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, planner=planner, generator=generator, memory=memory, critic=critic, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.director import Order
         from .agents.session import shoot
         from .console.display import open_display
@@ -179,14 +186,14 @@ def _finish(report: Any, display: Display) -> None:
 @app.command()
 def plan(
     story: Annotated[str, typer.Argument(metavar="STORY", help="A story: file, text or -.")],
-    out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None,
+    out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    review: ReviewOpt = None, reference: ReferenceOpt = None, json: JsonOpt = False, verbose: VerboseOpt = False,
-    quiet: QuietOpt = False, debug: DebugOpt = False,
+    budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, planner=planner, generator=generator, memory=memory, critic=critic, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.session import plan as plan_pages
         from .animatic.movie import draw_panels
         from .console.display import open_display

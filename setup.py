@@ -18,7 +18,7 @@ setup(
     package_dir={"filmwright": "."},
     packages=["filmwright", *(f"filmwright.{name}" for name in find_packages(exclude=NOT_SHIPPED))],
     package_data={
-        "filmwright.templates": ["*.yaml", "*.j2"],
+        "filmwright.templates": ["*.yaml", "*.j2", "prompts/*.j2"],
         "filmwright.generator": ["weights/**/*"],
         "filmwright.training": ["recipes/*.yaml"],
     },

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..storyboard.errors import InputError
-from ..storyboard.stage import Measures
+from ..storyboard.stage import Frames, Measures
 
 Action = Literal["continue", "reprompt", "rewind", "reshoot", "ask"]
 
@@ -20,7 +20,7 @@ class Verdict(BaseModel):
     """What the critic wants.
 
     continue: go on. reprompt: `prompt` from the next chunk on. rewind: drop the last `chunks` chunks and draw them anew.
-    reshoot: give the take up and begin another. ask: a person should look.
+    reshoot: give the take up and begin another. ask: a person should look. `marks`: 0 … 1 by criterion, of a critic that looks.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -30,11 +30,33 @@ class Verdict(BaseModel):
     score: float = Field(ge=0, le=1)
     chunks: int = Field(default=0, ge=0)
     prompt: str | None = None
+    marks: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """What a critic that looks is shown besides.
+
+    Attributes:
+        frames: of the take so far [F, H, W, 3]; `before`: the last frame of the shot before [H, W, 3].
+        intent: what the shot is to show.
+        references: what those in it must look like, by name.
+    """
+
+    frames: Frames
+    before: Frames | None
+    intent: str
+    place: str
+    time: str
+    size: str
+    notes: str
+    references: dict[str, Image.Image]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the critic is shown: the chunk's measures, its prompt, where it is, and what may still be done."""
+    """What the critic is shown: the chunk's measures, its prompt, where it is, what may still be done, and the picture for one that
+    looks."""
 
     measures: Measures
     prompt: str
@@ -43,6 +65,7 @@ class Look:
     prompt_floor: float | None
     interventions_left: int
     takes_left: int
+    scene: Scenery | None = None
 
 
 class Critic(Protocol):
@@ -109,15 +132,6 @@ class MeasuredCritic:
         return round(max(0.0, min(1.0, told * calm * steady)), 4)
 
 
-CRITICS: dict[str, type[Critic]] = {"measured": MeasuredCritic, "none": NoCritic}
-
-
-def open_critic(name: str) -> Critic:
-    """A critic by name.
-
-    Raises:
-        InputError: it is unknown.
-    """
-    if name not in CRITICS:
-        raise InputError(f"critic {name!r} is unknown: choose one of {', '.join(CRITICS)}")
-    return CRITICS[name]()
+def is_critic(name: str) -> bool:
+    """Whether a name means one of the critics that need no language model."""
+    return name in ("measured", "none")

@@ -31,10 +31,10 @@ from ..storyboard.takes import circled, dependency_hash, file_digest, shot_folde
 from ..storyboard.timeline import ShotTiming
 from ..templates.loader import load_template
 from .casting import add_references, draw_missing
+from .crew import hire_planner
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
 from .pages import write_storyboard
-from .planner import open_planner
 from .prompts import shot_prompt
 
 Decision = Literal["approve", "modify", "reject", "terminate"]
@@ -144,6 +144,8 @@ class Director:
         verdict = self.floor.review()
         if verdict.action == "rewind":
             self.floor.rewind(max(1, verdict.chunks))
+            if verdict.prompt and verdict.prompt != self.floor.take.prompts[-1][1]:
+                self.floor.reprompt(verdict.prompt)
         elif verdict.action == "reprompt" and verdict.prompt and self.floor.chunks_left():
             self.floor.spend_intervention()
             self.floor.reprompt(verdict.prompt)
@@ -317,9 +319,9 @@ def _open_session(path: Path) -> sqlite3.Connection:
 def plan_story(production: Production, settings: Settings, tell: Listener) -> Script:
     """Plans the production's story and writes its script."""
     began = time.perf_counter()
-    planner = open_planner(settings.planner)
+    planner = hire_planner(production, settings, tell)
     story = production.story_path.read_text(encoding="utf-8")
-    template = load_template(settings.template)
+    template = load_template(settings.template, settings.parameters)
     script = planner.plan(story, template=template, seconds=settings.seconds, seed=settings.seed)
     production.write_script(script)
     shots = list(script.shots())

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal[
-    "plan", "note", "casting", "shot", "chunk", "verdict", "take", "failed", "cut", "question", "warning", "done",
+    "plan", "pass", "call", "note", "casting", "shot", "chunk", "verdict", "take", "failed", "cut", "question", "warning", "done",
 ]  # fmt: skip
 
 

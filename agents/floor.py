@@ -13,6 +13,8 @@ import numpy as np
 
 from .. import __version__
 from ..storyboard.errors import FilmwrightError
+from ..storyboard.files import replacing
+from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
@@ -32,13 +34,18 @@ from ..storyboard.takes import (
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.video import ShotEncoder, save_png
 from .casting import references_of
-from .critic import Critic, Look, Verdict, open_critic
+from .crew import hire_critic
+from .critic import Critic, Look, Scenery, Verdict
 from .events import Event, Listener
+from .models.registry import is_model
 from .pictures import footage_path, opening_chunks, pinned_images
 from .prompts import shot_prompt
+from .viewer import contact_sheet
 
 MAX_INTERVENTIONS = 2
 MAX_TAKES = 2
+KEPT_FRAMES = 3
+"""Frames of every chunk that a critic who looks may be shown."""
 
 
 class ShotFailed(Exception):
@@ -62,10 +69,12 @@ class _Take:
     ready: float
     latents: list[Latents] = field(default_factory=list)
     firsts: list[Frames] = field(default_factory=list)
+    frames: list[Frames] = field(default_factory=list)
     last_frames: Frames | None = None
     draws: dict[int, int] = field(default_factory=dict)
     verdicts: list[dict[str, object]] = field(default_factory=list)
     interventions: int = 0
+    again: bool = False
 
     def standing(self) -> Shot:
         """The shot as it stands at the newest chunk."""
@@ -78,7 +87,7 @@ class Floor:
 
     def __init__(self, production: Production, settings: Settings, listener: Listener) -> None:
         self.production, self.settings, self.tell = production, settings, listener
-        self.critic: Critic = open_critic(settings.critic)
+        self._critic: Critic | None = None
         self._generator: Generator | None = None
         self._rollout: Rollout | None = None
         self._history: list[str] = []
@@ -96,6 +105,13 @@ class Floor:
             self._generator = open_generator(self.settings.generator, self.settings.memory)
             self._spend("load", time.perf_counter() - began)
         return self._generator
+
+    @property
+    def critic(self) -> Critic:
+        """Opened when first needed."""
+        if self._critic is None:
+            self._critic = hire_critic(self.production, self.settings, self.tell)
+        return self._critic
 
     def _spend(self, what: str, seconds: float) -> None:
         self.spent[what] = self.spent.get(what, 0.0) + seconds
@@ -261,7 +277,9 @@ class Floor:
             self._spend(what, seconds)
         take.latents.append(chunk_made.latents)
         take.firsts.append(chunk_made.frames[0])
-        take.last_frames = chunk_made.frames
+        take.last_frames, take.again = chunk_made.frames, kept is not None
+        if is_model(self.settings.critic):
+            take.frames.append(chunk_made.frames[:: max(1, len(chunk_made.frames) // KEPT_FRAMES)])
         self.tell(
             Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": kept is not None, "seconds": round(ready - asked, 4), "since_last": round(ready - take.ready, 4)})
         )  # fmt: skip
@@ -282,14 +300,54 @@ class Floor:
         look = Look(
             measures, take.prompts[-1][1], index, cut, self.generator.profile.prompt_floor,
             MAX_INTERVENTIONS - take.interventions, MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0),
+            self._scenery(take) if is_model(self.settings.critic) else None,
         )  # fmt: skip
-        verdict = self.critic.review(look)
+        draw = take.draws.get(index, 0)
+        verdict = (take.again and self._said_before(take, index, draw)) or self.critic.review(look)
         self._spend("critic", time.perf_counter() - began)
-        entry = {"chunk": index, **verdict.model_dump(exclude_none=True), "measures": _plain(vars(measures))}
+        entry: dict[str, object] = {
+            "chunk": index,
+            "draw": draw,
+            **verdict.model_dump(exclude_none=True),
+            "measures": _plain(vars(measures)),
+        }
+        if look.scene is not None:
+            entry["sheet"] = self._keep_sheet(take, look.scene)
         take.verdicts.append(entry)
         self.production.log("verdict", shot=take.shot.id, take=take.number, **entry)
         self.tell(Event("verdict", {"shot": take.shot.id, **entry}))
         return verdict
+
+    def _said_before(self, take: _Take, index: int, draw: int) -> Verdict | None:
+        """What an interrupted run was told of this very chunk: looking again would cost again."""
+        if not is_model(self.settings.critic):
+            return None
+        place = {"event": "verdict", "shot": take.shot.id, "take": take.number, "chunk": index, "draw": draw}
+        for entry in reversed(self.production.read_log()):
+            if all(entry.get(key) == value for key, value in place.items()):
+                return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
+        return None
+
+    def _scenery(self, take: _Take) -> Scenery:
+        """What a critic that looks is shown."""
+        script, standing = self.script(), take.standing()
+        scene = script.scene_of(take.shot.id)
+        pictures = {}
+        for entity in script.cast_of(standing):
+            for path in references_of(self.production, entity)[:1]:
+                pictures[entity.name] = load_reference(path)
+        before = self._before[-1] if self._before is not None and take.timing.position > 1 else None
+        return Scenery(
+            np.concatenate(take.frames), before, standing.action, script.entity(scene.location).name, scene.time, standing.size,
+            standing.notes, pictures,
+        )  # fmt: skip
+
+    def _keep_sheet(self, take: _Take, scene: Scenery) -> str:
+        """Keeps what the critic saw; returns where, from the take's folder."""
+        name = f"reviews/{len(take.verdicts) + 1:02d}.jpg"
+        with replacing(take.rolling.folder / name) as temporary:
+            contact_sheet(scene.frames, scene.before).save(temporary, format="JPEG", quality=80)
+        return name
 
     def reprompt(self, prompt: str) -> None:
         """Changes the prompt from the next chunk on."""
@@ -321,7 +379,7 @@ class Floor:
         for index in range(kept, len(take.latents)):
             take.draws[index] = take.draws.get(index, 0) + 1
         take.encoder.drop(chunks)
-        del take.latents[kept:], take.firsts[kept:]
+        del take.latents[kept:], take.firsts[kept:], take.frames[kept:]
         take.prompts = [(since, text) for since, text in take.prompts if since <= kept]
         take.pins = [(since, pins) for since, pins in take.pins if since <= kept]
         take.interventions += 1

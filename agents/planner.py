@@ -6,10 +6,12 @@ from typing import Protocol
 
 from ..storyboard.errors import InputError
 from ..storyboard.script import Script
-from ..templates.loader import ScriptTemplate
+from ..templates.script_template import ScriptTemplate
+from .models.registry import EXAMPLES, is_model
 from .rules.planner import RulesPlanner
 
 MAX_STORY_BYTES = 1_000_000
+RULES = "rules"
 
 
 class Planner(Protocol):
@@ -22,21 +24,23 @@ class Planner(Protocol):
 
         Raises:
             InputError: the story or the length cannot be planned.
+            FilmwrightError: planning failed; what was made is kept.
         """
 
 
-PLANNERS = {"rules": RulesPlanner}
+def open_rules() -> Planner:
+    """The planner that needs neither a model nor a network."""
+    return RulesPlanner()
 
 
-def open_planner(name: str) -> Planner:
-    """A planner by name.
+def check_planner(name: str) -> None:
+    """Whether a planner's name can be one.
 
     Raises:
-        InputError: it is unknown.
+        InputError: it is neither the rules nor a language model.
     """
-    if name not in PLANNERS:
-        raise InputError(f"planner {name!r} is unknown: choose one of {', '.join(PLANNERS)}")
-    return PLANNERS[name]()
+    if name != RULES and not is_model(name):
+        raise InputError(f"planner {name!r} is unknown: choose {RULES}, or a language model ({EXAMPLES})")
 
 
 def check_story(text: str, source: str) -> str:

@@ -18,12 +18,11 @@ from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
-from .critic import open_critic
+from .crew import check_crew
 from .director import Director, Order, cut_film, plan_story
 from .events import Event, Listener
 from .floor import Floor
 from .pages import write_storyboard
-from .planner import open_planner
 from .rules.planner import slug
 from .rules.reading import split_title
 
@@ -45,9 +44,8 @@ def check_settings(settings: Settings) -> None:
     Raises:
         InputError: one is unknown.
     """
-    open_planner(settings.planner)
-    load_template(settings.template)
-    open_critic(settings.critic)
+    check_crew(settings)
+    load_template(settings.template, settings.parameters)
     open_generator(settings.generator, settings.memory)
 
 

@@ -57,7 +57,7 @@ class PlainDisplay(Display):
         self._noted: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "chunk" and not self._verbose:
+        if event.kind in ("chunk", "call") and not self._verbose:
             return
         if event.kind == "verdict" and event.values["action"] == "continue" and not self._verbose:
             return
@@ -123,6 +123,12 @@ def _sentence(event: Event) -> str:
     match event.kind:
         case "plan":
             return f"planned “{v['title']}”: {v['shots']} shots, {v['seconds']:.2f} s, by {v['planner']}"
+        case "pass":
+            how = " (kept from before)" if v["kept"] else " (after one repair)" if v["repaired"] else ""
+            return f"  planned {v['name']}{how}"
+        case "call":
+            cost = f", {v['dollars']:.4f} dollars" if v["dollars"] else ""
+            return f"  {v['model']} on {v['for']}: {v['sent_tokens']} + {v['received_tokens']} tokens in {v['seconds']:.1f} s{cost}"
         case "note":
             return f"note: {v['note']}"
         case "casting":

@@ -16,8 +16,20 @@ DirArg = Annotated[Path, typer.Argument(metavar="DIR", help="The production's fo
 OutOpt = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the new production.")]
 SecondsOpt = Annotated[float | None, typer.Option("--seconds", help="Length of the film, within 10 %.")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same film.")]
-TemplateOpt = Annotated[str | None, typer.Option("--template", help="Script template.")]
-PlannerOpt = Annotated[str | None, typer.Option("--planner", help="Who plans: rules.")]
+TemplateOpt = Annotated[str | None, typer.Option("--template", help="Script template: a name or a file.")]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the template; repeatable.")
+]
+PlannerOpt = Annotated[
+    str | None, typer.Option("--planner", help="Who plans: rules, openai:MODEL (any compatible server), gemini:MODEL.")
+]
+BudgetOpt = Annotated[
+    float | None, typer.Option("--budget", metavar="DOLLARS", help="What language models may cost the film in all.")
+]
+PriceOpt = Annotated[
+    str | None,
+    typer.Option("--price", metavar="SENT,RECEIVED", help="Dollars per million tokens of the language model."),
+]
 GeneratorOpt = Annotated[
     str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")
 ]
@@ -27,7 +39,9 @@ MemoryOpt = Annotated[
         "--memory", help="What the model remembers: a preset, segments such as 'routed(5)+window(3)', or a YAML file."
     ),
 ]
-CriticOpt = Annotated[str | None, typer.Option("--critic", help="Who reviews: measured or none.")]
+CriticOpt = Annotated[
+    str | None, typer.Option("--critic", help="Who reviews: measured, none, openai:MODEL, gemini:MODEL.")
+]
 ReviewOpt = Annotated[
     str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")
 ]

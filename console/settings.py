@@ -1,4 +1,4 @@
-"""Where a setting comes from: option > FILMWRIGHT_* > production.yaml > config.toml > default."""
+"""Where a setting comes from: option > FILMWRIGHT_* > production.yaml > config.toml > template (its length) > default."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..storyboard.errors import InputError
 from ..storyboard.production import ReviewPoint, Settings
+from ..templates.loader import load_template
 
 REVIEW_POINTS: tuple[ReviewPoint, ...] = ("script", "casting", "takes", "cut")
 
@@ -42,12 +43,46 @@ def parse_review(text: str) -> list[ReviewPoint]:
     return found
 
 
+def parse_price(text: str) -> tuple[float, float]:
+    """`SENT,RECEIVED` in dollars per million tokens.
+
+    Raises:
+        InputError: not two numbers from 0.
+    """
+    try:
+        sent, received = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--price {text!r} is not SENT,RECEIVED, such as --price 0.25,2") from None
+    if sent < 0 or received < 0:
+        raise InputError(f"--price {text!r}: prices are not negative")
+    return sent, received
+
+
+def parse_parameters(given: list[str] | None) -> dict[str, str]:
+    """`NAME=VALUE`, repeated.
+
+    Raises:
+        InputError: one is not of that form.
+    """
+    found = {}
+    for item in given or []:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {item!r} is not NAME=VALUE, such as --set product=soap")
+        found[name.strip()] = value.strip()
+    return found
+
+
+READ_AS: dict[str, Any] = {"review": parse_review, "price": parse_price}
+"""How settings are written in the environment and in config.toml, where that is no plain value."""
+
+
 def _from_environment() -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in Settings.model_fields:
+    for name in Settings.model_fields.keys() - {"parameters"}:
         value = os.environ.get(f"FILMWRIGHT_{name.upper()}")
         if value:
-            values[name] = parse_review(value) if name == "review" else value
+            values[name] = READ_AS[name](value) if name in READ_AS else value
     return values
 
 
@@ -59,9 +94,7 @@ def _from_config() -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
-    if "review" in values and isinstance(values["review"], str):
-        values["review"] = parse_review(values["review"])
-    return values
+    return {k: READ_AS[k](v) if k in READ_AS and isinstance(v, str) else v for k, v in values.items()}
 
 
 def resolve(options: Mapping[str, Any], recorded: Settings | None) -> Settings:
@@ -91,4 +124,6 @@ def resolve(options: Mapping[str, Any], recorded: Settings | None) -> Settings:
             what = "is no setting" if first["type"] == "extra_forbidden" else f"= {first['input']!r}: {first['msg']}"
             raise InputError(f"setting {name} from {source} {what}") from None
         merged.update(values)
+    if not any("seconds" in values for _, values in layers):
+        merged["seconds"] = load_template(merged["template"], merged["parameters"]).seconds or merged["seconds"]
     return Settings.model_validate(merged)

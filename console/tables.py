@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..storyboard.stage import REGISTRY
-from ..templates.loader import ScriptTemplate
+from ..templates.script_template import ScriptTemplate
 
 
 def status_table(found: dict[str, Any]) -> str:

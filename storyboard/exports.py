@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..templates.loader import render_prompt
+from ..templates.pages import render_page
 from .script import Script
 from .timeline import Timeline
 
@@ -52,7 +52,7 @@ def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Pan
                 }
             )
         scenes.append({"scene": scene, "place": names[scene.location], "shots": shots})
-    return render_prompt("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)
+    return render_page("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)
 
 
 def _stamp(seconds: float) -> str:

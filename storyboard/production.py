@@ -27,7 +27,15 @@ ReviewPoint = Literal["script", "casting", "takes", "cut"]
 
 
 class Settings(BaseModel):
-    """`production.yaml`: what `shoot` goes on with."""
+    """`production.yaml`: what `shoot` goes on with.
+
+    Attributes:
+        parameters: values of the script template's parameters.
+        budget: dollars that language models may cost the film in all.
+        price: dollars per million tokens sent and received.
+        requests_per_minute: calls of language models at most; 0 for no limit.
+        model_timeout: seconds without a piece of an answer after which a language model is given up.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,6 +47,11 @@ class Settings(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63)
     seconds: float = Field(default=20.0, gt=0, le=36_000)
     review: list[ReviewPoint] = []
+    parameters: dict[str, str] = {}
+    budget: float | None = Field(default=None, gt=0, le=100_000)
+    price: tuple[float, float] | None = None
+    requests_per_minute: float = Field(default=0.0, ge=0, le=100_000)
+    model_timeout: float = Field(default=120.0, gt=0, le=3600)
 
 
 def _yaml() -> YAML:
@@ -180,7 +193,7 @@ class Production:
             raise InputError(explain(error, self.settings_path)) from None
 
     def write_settings(self, settings: Settings) -> None:
-        self._write_yaml(self.settings_path, settings.model_dump())
+        self._write_yaml(self.settings_path, settings.model_dump(mode="json"))
 
     def _write_yaml(self, path: Path, data: dict[str, Any]) -> None:
         merged: Any = data

@@ -1,108 +1,205 @@
-"""Loads templates: script templates as checked data, pages through a sandboxed Jinja2 that cannot reach files."""
+"""Finds script templates, joins them with what they extend, and fills in their parameters.
+
+A template is looked for in the working folder's `filmwright-templates/`, then in the user's, then among those that come along;
+`--template` also takes a file.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateNotFound
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from platformdirs import user_config_path
+from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from ..storyboard.errors import InputError
-from ..storyboard.script import Movement, ShotSize
+from .script_template import Parameter, ScriptTemplate, Value
+from .wording import check_wording, render_wording
 
 PACKAGE = "filmwright.templates"
-ShotRole = Literal["establish", "act", "react", "detail"]
+PROJECT = "filmwright-templates"
+MAX_BYTES = 200_000
+MAX_DEPTH = 8
 
 
-class Grammar(BaseModel):
-    """How one kind of shot is framed: sizes and movements are cycled through."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sizes: list[ShotSize] = Field(min_length=1)
-    movements: list[Movement] = Field(min_length=1)
-    weight: float = Field(default=1.0, gt=0, le=10)
-    """Relative length of such a shot."""
-
-
-class StoryBeat(BaseModel):
-    """A step of the plot.
-
-    Attributes:
-        share: this beat's part of the story and of the film, 0 … 1.
-        pattern: the shot roles it is told with, in order, repeated as needed.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+@dataclass(frozen=True)
+class Found:
+    """Where a template is: `origin` is project, user or built-in."""
 
     name: str
-    summary: str
-    share: float = Field(gt=0, le=1)
-    pattern: list[ShotRole] = Field(min_length=1)
+    origin: str
+    path: Path
 
 
-class ScriptTemplate(BaseModel):
-    """A way to tell a story: beats, shot grammar, look."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    title: str
-    description: str
-    style: str = ""
-    beats: list[StoryBeat] = Field(min_length=1)
-    grammar: dict[ShotRole, Grammar]
-    shot_seconds: float = Field(default=2.6, ge=0.75, le=30)
-    """How long a shot of weight 1 wants to be."""
+def user_folder() -> Path:
+    """The user's own templates; FILMWRIGHT_TEMPLATES names another folder."""
+    named = os.environ.get("FILMWRIGHT_TEMPLATES")
+    return Path(named) if named else user_config_path("filmwright") / "templates"
 
 
-class _PackageLoader(BaseLoader):
-    """Pages from the package only; no include path, no file system."""
-
-    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:
-        file = resources.files(PACKAGE) / template
-        if "/" in template or not file.is_file():
-            raise TemplateNotFound(template)
-        return file.read_text(encoding="utf-8"), None, None
-
-
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
-        loader=_PackageLoader(), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-
-
-def render_prompt(template: str, **values: Any) -> str:
-    """Renders a shipped Jinja2 template; HTML is escaped."""
-    return _environment().get_template(template).render(**values)
+def find_templates() -> dict[str, Found]:
+    """All templates by name; those of the project go before the user's, and these before the built-in ones."""
+    places = (("built-in", Path(str(resources.files(PACKAGE)))), ("user", user_folder()), ("project", Path(PROJECT)))
+    return {
+        path.stem: Found(path.stem, origin, path) for origin, folder in places for path in sorted(folder.glob("*.yaml"))
+    }
 
 
 def template_names() -> list[str]:
-    """Names of the shipped script templates."""
-    files = resources.files(PACKAGE).iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    """Names of all templates."""
+    return sorted(find_templates())
 
 
-def load_template(name: str) -> ScriptTemplate:
-    """A script template by name.
+def load_template(name: str, given: Mapping[str, str] | None = None) -> ScriptTemplate:
+    """A template, whole: joined with what it extends, its parameters filled in.
+
+    Args:
+        name: a template's name, or a file.
+        given: values of its parameters, as they were typed.
 
     Raises:
-        InputError: it is unknown or malformed.
+        InputError: unknown or malformed; a cycle; a parameter that it does not have, or a value that does not fit.
     """
-    if name not in template_names():
-        raise InputError(f"template {name!r} is unknown: choose one of {', '.join(template_names())}")
-    text = (resources.files(PACKAGE) / f"{name}.yaml").read_text(encoding="utf-8")
+    path = _path(name)
+    data, lines = _joined(path, ())
     try:
-        template = ScriptTemplate.model_validate(YAML(typ="safe").load(text))
-    except (YAMLError, ValidationError) as error:
-        raise InputError(f"template {name}: {error}") from None
-    missing = {role for beat in template.beats for role in beat.pattern} - set(template.grammar)
-    if missing:
-        raise InputError(f"template {name}: the beats use {', '.join(sorted(missing))} without a grammar for it")
-    return template
+        template = ScriptTemplate.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_explained(error, path, lines)) from None
+    if template.name != path.stem:
+        raise InputError(f"{path}: name is {template.name!r}, but the file's is {path.stem!r}: give both the same")
+    values = _values(template, given or {})
+    return _filled(template, values, path)
+
+
+def _path(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"template file {name!r} does not exist")
+        return path
+    found = find_templates().get(name)
+    if found is None:
+        raise InputError(f"template {name!r} is unknown: choose one of {', '.join(template_names())}, or a file")
+    return found.path
+
+
+def _read(path: Path) -> CommentedMap:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} is larger than {MAX_BYTES // 1000} kB")
+        loaded = YAML().load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(loaded, CommentedMap):
+        raise InputError(f"{path}: a template is a mapping with name, title, acts and grammar")
+    return loaded
+
+
+def _joined(path: Path, above: tuple[str, ...]) -> tuple[dict[str, Any], CommentedMap]:
+    """A template's data with that of what it extends below it, and its own file's lines."""
+    own = _read(path)
+    base = own.get("extends")
+    if base is None:
+        return dict(own), own
+    chain = (*above, path.stem)
+    if base in chain or len(chain) > MAX_DEPTH:
+        raise InputError(f"{path}: templates extend each other in a circle: {' -> '.join((*chain, str(base)))}")
+    found = find_templates().get(str(base))
+    if base == path.stem or found is None:
+        raise InputError(f"{path}: extends {base!r}, which is no template; there are {', '.join(template_names())}")
+    below, _ = _joined(found.path, chain)
+    merged = {**below, **own}
+    for key in ("grammar", "parameters"):
+        if isinstance(below.get(key), dict) and isinstance(own.get(key), dict):
+            merged[key] = {**below[key], **own[key]}
+    return merged, own
+
+
+def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
+    """The first problem as `file:line: place: reason`."""
+    first = error.errors()[0]
+    place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        reason = "unknown key; remove it or mend its spelling"
+    elif first["type"] not in ("value_error", "missing"):
+        reason = f"{reason} (got {first['input']!r:.60})"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path}:{_line(lines, place)}: {'.'.join(map(str, place)) + ': ' if place else ''}{reason}{more}"
+
+
+def _line(node: Any, place: list[Any]) -> int:
+    """The line of a place in a file, from 1; the nearest place above it that is there."""
+    line = 1
+    for part in place:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line
+
+
+def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Value]:
+    """Values of all parameters."""
+    for name in given:
+        if name not in template.parameters:
+            has = ", ".join(template.parameters) or "none"
+            raise InputError(f"--set {name}: template {template.name} has no such parameter; it has {has}")
+    return {
+        name: _typed(name, given[name], parameter) if name in given else parameter.default
+        for name, parameter in template.parameters.items()
+    }
+
+
+def _typed(name: str, text: str, parameter: Parameter) -> Value:
+    kind = type(parameter.default)
+    value: Value
+    try:
+        value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise InputError(f"--set {name}={text!r} is no {kind.__name__}: {parameter.help}") from None
+    if parameter.choices and value not in parameter.choices:
+        raise InputError(f"--set {name}={text!r}: choose one of {', '.join(map(str, parameter.choices))}")
+    if isinstance(value, str) and len(value) > 1000:
+        raise InputError(f"--set {name} is {len(value)} characters long: at most 1000")
+    return value
+
+
+def _filled(template: ScriptTemplate, values: Mapping[str, Value], path: Path) -> ScriptTemplate:
+    """The template with its texts written out."""
+
+    def written(place: str, text: str) -> str:
+        try:
+            check_wording(text, values)
+            return render_wording(text, values)
+        except InputError as error:
+            raise InputError(f"{path}: {place}: {error}") from None
+
+    acts = [
+        act.model_copy(
+            update={
+                "beats": [
+                    beat.model_copy(update={"summary": written(f"beat {beat.name}", beat.summary)})
+                    for beat in act.beats
+                ]
+            }
+        )
+        for act in template.acts
+    ]
+    texts = {name: written(name, getattr(template, name)) for name in ("style", "guidance")}
+    return template.model_copy(update={"acts": acts, **texts})

@@ -48,10 +48,17 @@ class StageSettings(_Settings):
 
 
 class AutoencoderSettings(StageSettings):
-    """Clips to latents and back: L1 + 2·MSE + edges, puppets weighted."""
+    """Clips to latents and back: L1 + 2·MSE + edges, puppets weighted.
+
+    Attributes:
+        clips: of a step.
+        keep_latents: whether weights that it goes on from keep their encoder, so that latents keep their meaning and no
+            transformer has to learn them anew.
+    """
 
     kind: Literal["autoencoder"]
     clips: int = Field(default=3, ge=1)
+    keep_latents: bool = True
 
 
 class EyesSettings(StageSettings):

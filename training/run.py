@@ -149,7 +149,9 @@ class Shop:
             stage = AutoencoderStage(settings, self.size, self.device)
             found = self._part("vae")
             if found is not None:
-                stage.go_on_from(load_autoencoder(found, self.device), keep_latents=self.start is not None)
+                stage.go_on_from(
+                    load_autoencoder(found, self.device), keep_latents=settings.keep_latents and self.start is not None
+                )
             return stage
         if isinstance(settings, EyesSettings):
             assert self.size is not None

@@ -14,7 +14,7 @@ from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
 from ...storyboard.script import Entity, Line, Scene, Script, Shot
 from ...storyboard.staging import puppet_kind
 from ...storyboard.vocabulary import ACCESSORIES, HUES, PATTERNS
-from ...templates.loader import ScriptTemplate, ShotRole
+from ...templates.script_template import ScriptTemplate, ShotRole
 from .reading import Reading, Sentence, read_story
 
 SIGNATURE = "rules (pattern matching, not understanding)"

@@ -1,0 +1,82 @@
+"""Who works on a film: the planner and the critic that its settings name. Language models are paid from the film's purse, and every
+call is in the film's log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..storyboard.errors import InputError
+from ..storyboard.production import Production, Settings
+from ..storyboard.stage import open_generator
+from .critic import Critic, MeasuredCritic, NoCritic, is_critic
+from .events import Event, Listener
+from .models.language import LanguageModel
+from .models.purse import Metered, Price, Purse
+from .models.registry import EXAMPLES, is_model, open_model
+from .planner import RULES, Planner, check_planner, open_rules
+
+
+def check_crew(settings: Settings) -> None:
+    """Names, keys, addresses and prices, before any work is done. No call is made.
+
+    Raises:
+        InputError: one of them cannot be right.
+    """
+    check_planner(settings.planner)
+    if not is_critic(settings.critic) and not is_model(settings.critic):
+        raise InputError(
+            f"critic {settings.critic!r} is unknown: choose measured, none, or a language model ({EXAMPLES})"
+        )
+    named = [name for name in (settings.planner, settings.critic) if is_model(name)]
+    for name in named:
+        open_model(name)
+    if settings.budget is not None and named and settings.price is None:
+        raise InputError(
+            f"--budget {settings.budget:g}: what {named[0]} costs is not known here; "
+            "say --price SENT,RECEIVED in dollars per million tokens, as the provider's page has it"
+        )
+
+
+def spent_so_far(production: Production) -> float:
+    """Dollars that a film has cost."""
+    return sum(float(entry.get("dollars", 0.0)) for entry in production.read_log() if entry["event"] == "call")
+
+
+def hire(name: str, production: Production, settings: Settings, tell: Listener) -> LanguageModel:
+    """A language model that works for a film."""
+
+    def told(call: dict[str, Any]) -> None:
+        production.log("call", **call)
+        tell(Event("call", call))
+
+    price = Price(*settings.price) if settings.price else None
+    purse = Purse(price, settings.budget, spent_so_far(production))
+    model = open_model(name, timeout_seconds=settings.model_timeout)
+    return Metered(model, purse, told, settings.requests_per_minute)
+
+
+def hire_planner(production: Production, settings: Settings, tell: Listener) -> Planner:
+    """The planner that a film's settings name."""
+    if settings.planner == RULES:
+        return open_rules()
+    from .writer.planner import ModelPlanner, PassReport
+    from .writer.store import PassStore
+
+    def heard(report: PassReport) -> None:
+        tell(Event("pass", {"name": report.name, "kept": report.kept, "repaired": report.repaired}))
+
+    profile = open_generator(settings.generator, settings.memory).profile
+    model = hire(settings.planner, production, settings, tell)
+    return ModelPlanner(model, PassStore(production.folder / "plan"), profile.vocabulary, heard)
+
+
+def hire_critic(production: Production, settings: Settings, tell: Listener) -> Critic:
+    """The critic that a film's settings name; a language model looks on top of the measured one."""
+    if settings.critic == "none":
+        return NoCritic()
+    if settings.critic == "measured":
+        return MeasuredCritic()
+    from .viewer import Viewer
+
+    simple = open_generator(settings.generator, settings.memory).profile.prompt_style == "caption"
+    return Viewer(hire(settings.critic, production, settings, tell), MeasuredCritic(), simple)

@@ -1,0 +1,1 @@
+"""Language models: one protocol, its providers, and what they cost."""

@@ -1,0 +1,133 @@
+"""Gemini through google-genai."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .language import (
+    AnswerCutOff,
+    Completion,
+    Message,
+    ModelError,
+    ModelRefused,
+    RateLimited,
+    Unreachable,
+    Usage,
+    WrongAccess,
+)
+from .openai import RETRIES, checked_key, checked_url
+
+HOME = "https://generativelanguage.googleapis.com"
+TRANSIENT = [408, 409, 429, 500, 502, 503, 504]
+DECLINED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
+
+
+class GeminiModel:
+    """See `language.LanguageModel`."""
+
+    def __init__(
+        self, model: str, environment: Mapping[str, str], *, timeout_seconds: float, transport: Any = None
+    ) -> None:
+        """`transport`: what carries the calls, for tests.
+
+        Raises:
+            WrongAccess: key or address cannot be right.
+        """
+        from google import genai
+        from google.genai.types import HttpOptions, HttpRetryOptions
+
+        self.name, self._model = f"gemini:{model}", model
+        key = checked_key("GEMINI_API_KEY", environment.get("GEMINI_API_KEY"), "AIza", "sk-")
+        url = environment.get("GOOGLE_GEMINI_BASE_URL")
+        self._url = checked_url("GOOGLE_GEMINI_BASE_URL", url) if url else HOME
+        self._client = genai.Client(
+            api_key=key, vertexai=False,
+            http_options=HttpOptions(
+                base_url=self._url, timeout=round(timeout_seconds * 1000),
+                retry_options=HttpRetryOptions(attempts=RETRIES + 1, http_status_codes=TRANSIENT),
+                client_args={"transport": transport} if transport is not None else None,
+            ),
+        )  # fmt: skip
+
+    def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
+        """See `LanguageModel.complete`."""
+        import httpx2
+        from google.genai import errors, types
+
+        system = "\n\n".join(m.text for m in messages if m.role == "system")
+        turns = [
+            types.Content(role="model" if m.role == "assistant" else "user", parts=[types.Part(text=m.text)])
+            for m in messages
+            if m.role != "system"
+        ]
+        if images and turns[-1].parts is not None:
+            turns[-1].parts += [types.Part.from_bytes(data=image, mime_type="image/jpeg") for image in images]
+        config = types.GenerateContentConfig(
+            system_instruction=system or None, response_mime_type="application/json", response_json_schema=schema
+        )
+        contents: Any = turns
+        try:
+            return self._collect(
+                self._client.models.generate_content_stream(model=self._model, contents=contents, config=config)
+            )
+        except errors.APIError as error:
+            raise self._explained(error, bool(images)) from None
+        except httpx2.TimeoutException:
+            raise Unreachable(
+                f"{self.name} gave no answer in time: raise FILMWRIGHT_MODEL_TIMEOUT (seconds), or try later"
+            ) from None
+        except httpx2.ConnectError as error:
+            raise Unreachable(f"no connection to {self._url} ({error}): is it reachable from here?") from None
+        except (httpx2.HTTPError, json.JSONDecodeError, errors.UnknownApiResponseError) as error:
+            raise AnswerCutOff(
+                f"{self.name} broke off its answer ({str(error)[:120]}): run the same command again"
+            ) from None
+
+    def _collect(self, stream: Any) -> Completion:
+        text, finished, usage = "", None, Usage(1)
+        for piece in stream:
+            if piece.prompt_feedback is not None and piece.prompt_feedback.block_reason is not None:
+                raise ModelRefused(
+                    f"{self.name} declined the request: {piece.prompt_feedback.block_reason.name.lower()}"
+                )
+            if piece.usage_metadata is not None:
+                u = piece.usage_metadata
+                received = (u.candidates_token_count or 0) + (u.thoughts_token_count or 0)
+                usage = Usage(1, u.prompt_token_count or 0, received)
+            for candidate in piece.candidates or ():
+                parts = (candidate.content.parts if candidate.content else None) or ()
+                text += "".join(part.text or "" for part in parts if not part.thought)
+                finished = candidate.finish_reason.name if candidate.finish_reason else finished
+        if finished in DECLINED:
+            raise ModelRefused(f"{self.name} declined to go on ({finished.lower()}): change the story, or the model")
+        if finished == "MAX_TOKENS":
+            raise AnswerCutOff(
+                f"{self.name} reached its longest answer after {len(text)} characters: use a model that may say more"
+            )
+        if finished is None:
+            raise AnswerCutOff(
+                f"{self.name} broke off its answer after {len(text)} characters: run the same command again"
+            )
+        return Completion(text, usage)
+
+    def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:
+        """A refusal of the server in the words of whoever has to mend it."""
+        said = str(error.message or error).replace("\n", " ")[:300]
+        told = said.lower()
+        match error.code:
+            case 401 | 403:
+                return WrongAccess(f"{self._url} refused the key in GEMINI_API_KEY ({error.code}): {said}")
+            case 400 if "api key" in told:
+                return WrongAccess(f"{self._url} refused the key in GEMINI_API_KEY: {said}")
+            case 404:
+                return WrongAccess(f"{self._url} has no model {self._model!r}: {said}")
+            case 429:
+                return RateLimited(f"{self.name}: rate limit or quota reached {RETRIES + 1} times: {said}")
+            case 400 if with_images and "image" in told:
+                return WrongAccess(f"{self.name} takes no pictures: name a model with vision as critic")
+            case code if code >= 500:
+                return Unreachable(f"{self._url} failed {RETRIES + 1} times ({code}): {said}")
+            case _:
+                return ModelError(f"{self.name}: {error.code}: {said}")

@@ -1,0 +1,187 @@
+"""OpenAI, and every server that speaks its chat completions: Ollama, vLLM, LM Studio, llama.cpp.
+
+Answers are streamed, so that the time-out counts from one piece to the next: a slow local model is not a dead one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .language import (
+    AnswerCutOff,
+    Completion,
+    Message,
+    ModelError,
+    ModelRefused,
+    RateLimited,
+    Unreachable,
+    Usage,
+    WrongAccess,
+)
+
+HOME = "https://api.openai.com/v1"
+RETRIES = 4
+"""With back-off, on 408, 409, 429 and 5xx only, and when no connection comes about; Retry-After is obeyed."""
+
+
+def checked_key(name: str, value: str | None, example: str, stranger: str) -> str:
+    """An API key that can be one.
+
+    Args:
+        example: how keys of this provider begin; `stranger`: how those of another do.
+
+    Raises:
+        WrongAccess: missing, with blanks or quotes in it, or another provider's.
+    """
+    if not value:
+        raise WrongAccess(f"{name} is not set: export your key, or name a local server")
+    if value != value.strip() or any(c.isspace() or c in "\"'" for c in value):
+        raise WrongAccess(f"{name} has blanks or quotes in it: copy the key alone")
+    if value.startswith(stranger):
+        raise WrongAccess(
+            f"{name} begins with {stranger}, as another provider's keys do; this one's begin with {example}"
+        )
+    if value.startswith(example) and len(value) < 20:
+        raise WrongAccess(f"{name} has only {len(value)} characters: it was copied in part")
+    return value
+
+
+def checked_url(name: str, value: str) -> str:
+    """A server's address.
+
+    Raises:
+        WrongAccess: not http(s), or the address of one call instead of the server's.
+    """
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WrongAccess(f"{name}={value!r} is no address: write it like http://localhost:11434/v1")
+    for call in ("/chat/completions", "/completions", "/responses"):
+        if parts.path.rstrip("/").endswith(call):
+            raise WrongAccess(f"{name}={value!r} is the address of one call: leave {call} out")
+    return value.rstrip("/")
+
+
+class OpenAIModel:
+    """See `language.LanguageModel`."""
+
+    def __init__(
+        self, model: str, environment: Mapping[str, str], *, timeout_seconds: float, transport: Any = None
+    ) -> None:
+        """`transport`: what carries the calls, for tests.
+
+        Raises:
+            WrongAccess: key or address cannot be right.
+        """
+        import httpx2
+        from openai import OpenAI
+
+        self.name, self._model = f"openai:{model}", model
+        url = environment.get("OPENAI_BASE_URL")
+        self._url = checked_url("OPENAI_BASE_URL", url) if url else HOME
+        key = environment.get("OPENAI_API_KEY")
+        if self._url == HOME or key:
+            key = checked_key("OPENAI_API_KEY", key, "sk-", "AIza")
+        self._client = OpenAI(
+            api_key=key or "no-key-needed", base_url=self._url, max_retries=RETRIES,
+            timeout=httpx2.Timeout(timeout_seconds, connect=10.0),
+            http_client=httpx2.Client(transport=transport) if transport is not None else None,
+        )  # fmt: skip
+
+    def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
+        """See `LanguageModel.complete`."""
+        import httpx2
+        import openai
+
+        turns: list[Any] = [{"role": m.role, "content": m.text} for m in messages]
+        if images:
+            pictures = [
+                {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(i).decode()}"}}
+                for i in images
+            ]
+            turns[-1]["content"] = [{"type": "text", "text": messages[-1].text}, *pictures]
+        wanted: Any = {
+            "type": "json_schema", "json_schema": {"name": schema["title"], "schema": schema, "strict": True},
+        }  # fmt: skip
+        try:
+            with self._client.chat.completions.create(
+                model=self._model, messages=turns, response_format=wanted, stream=True, stream_options={"include_usage": True}
+            ) as stream:  # fmt: skip
+                return self._collect(stream)
+        except openai.APIStatusError as error:
+            raise self._explained(error, bool(images)) from None
+        except openai.APITimeoutError:
+            raise Unreachable(
+                f"{self.name} gave no answer in time: raise FILMWRIGHT_MODEL_TIMEOUT (seconds), or try later"
+            ) from None
+        except openai.APIConnectionError as error:
+            raise Unreachable(f"no connection to {self._url} ({_cause(error)}): is the server running?") from None
+        except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
+            raise AnswerCutOff(
+                f"{self.name} broke off its answer ({_cause(error)}): run the same command again"
+            ) from None
+
+    def _collect(self, stream: Any) -> Completion:
+        text, refusal, finished, usage = "", "", None, Usage(1)
+        for piece in stream:
+            if piece.usage is not None:
+                usage = Usage(1, piece.usage.prompt_tokens, piece.usage.completion_tokens)
+            for choice in piece.choices or ():
+                text += choice.delta.content or ""
+                refusal += choice.delta.refusal or ""
+                finished = choice.finish_reason or finished
+        if refusal:
+            raise ModelRefused(f"{self.name} declined: {refusal[:300]}")
+        if finished == "content_filter":
+            raise ModelRefused(
+                f"{self.name}: the provider's content filter stopped the answer; change the story, or the model"
+            )
+        if finished == "length":
+            raise AnswerCutOff(
+                f"{self.name} reached its longest answer after {len(text)} characters: use a model that may say more"
+            )
+        if finished is None:
+            raise AnswerCutOff(
+                f"{self.name} broke off its answer after {len(text)} characters: run the same command again"
+            )
+        return Completion(text, usage)
+
+    def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:
+        """A refusal of the server in the words of whoever has to mend it."""
+        said = str(getattr(error, "message", error)).replace("\n", " ")[:300]
+        body = error.body if isinstance(error.body, dict) else {}
+        code, told = str(body.get("code") or ""), said.lower()
+        match error.status_code:
+            case 401 | 403:
+                return WrongAccess(f"{self._url} refused the key in OPENAI_API_KEY ({error.status_code}): {said}")
+            case 404 if "model" in told:
+                return WrongAccess(f"{self._url} has no model {self._model!r}: {said}")
+            case 404:
+                hint = "" if self._url.endswith("/v1") else "; the address of most servers ends in /v1"
+                return WrongAccess(f"{self._url} has no chat completions (404){hint}")
+            case 429 if code == "insufficient_quota":
+                return RateLimited(f"the account of OPENAI_API_KEY has no quota left: {said}")
+            case 429:
+                return RateLimited(
+                    f"{self.name}: rate limit reached {RETRIES + 1} times; set FILMWRIGHT_REQUESTS_PER_MINUTE, or wait"
+                )
+            case 400 if code == "content_filter" or "content management policy" in told or "safety" in told:
+                return ModelRefused(f"{self.name}: the provider declined the request: {said}")
+            case 400 if with_images and ("image" in told or "vision" in told or "multimodal" in told):
+                return WrongAccess(f"{self.name} takes no pictures: name a model with vision as critic")
+            case 400 if code == "context_length_exceeded" or "context length" in told or "maximum context" in told:
+                return ModelError(f"{self.name}: the request is longer than the model can read: {said}")
+            case 400 if "response_format" in told or "json_schema" in told:
+                return WrongAccess(f"{self.name} gives no answers by JSON schema: {said}")
+            case code_ if code_ >= 500:
+                return Unreachable(f"{self._url} failed {RETRIES + 1} times ({code_}): {said}")
+            case _:
+                return ModelError(f"{self.name}: {error.status_code}: {said}")
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return str(cause).strip().split("\n")[0][:160] or type(cause).__name__

@@ -1,0 +1,116 @@
+"""What calls cost: counted, kept under a ceiling, and paced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .language import Completion, LanguageModel, Message, ModelError, Usage
+
+CHARACTERS_OF_TOKEN = 3
+"""A cautious guess before the call; the provider's count replaces it afterwards."""
+TOKENS_OF_IMAGE = 1600
+TOKENS_OF_ANSWER = 4000
+
+
+class BudgetReached(ModelError):
+    """The next call could cost more than is left."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars for a million tokens, as the provider's page says."""
+
+    sent: float
+    received: float
+
+    def of(self, usage: Usage) -> float:
+        return (usage.sent * self.sent + usage.received * self.received) / 1e6
+
+
+class Purse:
+    """The spending of one film. Calls may run side by side: each reserves what it could cost, and gives back the rest.
+
+    Args:
+        ceiling: dollars the film may cost in all; None for no limit.
+        spent: dollars that earlier runs of the film have cost.
+    """
+
+    def __init__(self, price: Price | None, ceiling: float | None, spent: float = 0.0) -> None:
+        self.price, self.ceiling, self.spent = price, ceiling, spent
+        self.usage = Usage()
+        self._reserved = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self, name: str, sent_tokens: int) -> float:
+        """Puts aside what a call could cost.
+
+        Raises:
+            BudgetReached: that is more than is left.
+        """
+        if self.price is None or self.ceiling is None:
+            return 0.0
+        cost = self.price.of(Usage(1, sent_tokens, TOKENS_OF_ANSWER))
+        with self._lock:
+            if self.spent + self._reserved + cost > self.ceiling:
+                raise BudgetReached(
+                    f"{name}: {self.spent:.4f} of {self.ceiling:g} dollars are spent and the next call could cost {cost:.4f}: "
+                    "raise --budget and run the same command again; what was made is kept"
+                )
+            self._reserved += cost
+        return cost
+
+    def settle(self, reserved: float, usage: Usage) -> float:
+        """Books what a call has cost; returns it in dollars."""
+        cost = self.price.of(usage) if self.price else 0.0
+        with self._lock:
+            self._reserved -= reserved
+            self.spent += cost
+            self.usage = self.usage + usage
+        return cost
+
+
+class Metered:
+    """A language model whose calls are paid from a purse, told of, and paced."""
+
+    def __init__(
+        self, model: LanguageModel, purse: Purse, tell: Callable[[dict[str, Any]], None], per_minute: float = 0.0
+    ) -> None:
+        """`tell` hears of every call: what, tokens, dollars, seconds; `per_minute`: calls at most, 0 for no limit."""
+        self.name = model.name
+        self._model, self._purse, self._tell = model, purse, tell
+        self._pause = 60.0 / per_minute if per_minute else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
+        """See `LanguageModel.complete`.
+
+        Raises:
+            BudgetReached: the purse does not hold what this could cost.
+        """
+        self._wait()
+        guess = sum(len(m.text) for m in messages) // CHARACTERS_OF_TOKEN + len(images) * TOKENS_OF_IMAGE
+        reserved = self._purse.reserve(self.name, guess)
+        began = time.perf_counter()
+        usage = Usage(1)
+        try:
+            said = self._model.complete(messages, schema, images)
+            usage = said.usage
+        finally:
+            dollars = self._purse.settle(reserved, usage)
+            self._tell({
+                "model": self.name, "for": schema["title"], "sent_tokens": usage.sent, "received_tokens": usage.received,
+                "dollars": round(dollars, 6), "seconds": round(time.perf_counter() - began, 2),
+            })  # fmt: skip
+        return said
+
+    def _wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            mine = max(now, self._next)
+            self._next = mine + self._pause
+        time.sleep(max(0.0, mine - now))

@@ -1,0 +1,72 @@
+"""A language model that says what it was told to say: for tests, demonstrations, and work without a network.
+
+A script is YAML: a list of answers, each with the name of what it answers, and the answer (or `text`, as it is)::
+
+    - {for: Outline, answer: {title: …}}
+    - {for: Outline, text: "not JSON"}
+
+The first answer left for what is asked is given and crossed out; the last one of its kind stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from .language import Completion, Message, ModelError, Usage, WrongAccess
+
+CHARACTERS_OF_TOKEN = 4
+
+
+class Said(BaseModel):
+    """One answer of a script."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    for_: str = Field(alias="for")
+    answer: Any = None
+    text: str | None = None
+    fails: Literal["refused", "cut off", "unreachable"] | None = None
+
+
+class ScriptedModel:
+    """See `language.LanguageModel`; `heard` keeps what it was asked."""
+
+    def __init__(self, name: str, answers: Sequence[Said]) -> None:
+        self.name = name
+        self._left = list(answers)
+        self.heard: list[Sequence[Message]] = []
+
+    @classmethod
+    def read(cls, path: Path) -> ScriptedModel:
+        """Reads a script.
+
+        Raises:
+            WrongAccess: it is missing or malformed.
+        """
+        try:
+            loaded = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+            return cls(f"scripted:{path}", TypeAdapter(list[Said]).validate_python(loaded))
+        except (OSError, YAMLError, ValidationError) as error:
+            raise WrongAccess(f"scripted model {path}: {str(error).splitlines()[0]}") from None
+
+    def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
+        """See `LanguageModel.complete`."""
+        self.heard.append(messages)
+        wanted = [said for said in self._left if said.for_ == schema["title"]]
+        if not wanted:
+            raise ModelError(f"{self.name} has no answer for {schema['title']}")
+        said = wanted[0]
+        if len(wanted) > 1:
+            self._left.remove(said)
+        if said.fails:
+            raise ModelError(f"{self.name}: {said.fails}")
+        text = said.text if said.text is not None else json.dumps(said.answer, ensure_ascii=False)
+        sent = sum(len(message.text) for message in messages)
+        return Completion(text, Usage(1, sent // CHARACTERS_OF_TOKEN, len(text) // CHARACTERS_OF_TOKEN))
