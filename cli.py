@@ -42,6 +42,7 @@ from .console.options import (
 )
 from .console.script_templates import templates_app
 from .console.weights import models_app, train
+from .console.workbench import doctor, export_app
 from .storyboard.errors import FilmwrightError, InputError
 
 if TYPE_CHECKING:
@@ -185,11 +186,12 @@ def _finish(report: Any, display: Display) -> None:
 
 @app.command()
 def plan(
-    story: Annotated[str, typer.Argument(metavar="STORY", help="A story: file, text or -.")],
+    story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to revise.")],
     out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
     budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
     json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
+    revise: Annotated[str | None, typer.Option("--revise", metavar="NOTE", help="Change DIR's script as the note asks, and nothing else.")] = None,
 ) -> None:  # fmt: skip
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
@@ -198,6 +200,9 @@ def plan(
         from .animatic.movie import draw_panels
         from .console.display import open_display
 
+        if _is_production(story) or revise is not None:
+            _revise(story, revise, options, open_display(as_json=json, quiet=quiet, verbose=verbose))
+            return
         references = _references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             production, settings = _new(story, out, options, references, display)
@@ -208,6 +213,21 @@ def plan(
             script=str(production.script_path),
             storyboard=str(page),
         )
+
+
+def _revise(folder: str, note: str | None, options: dict[str, Any], display: Display) -> None:
+    from .agents import session
+
+    if note is None:
+        raise InputError(f"{folder} is planned already: edit {folder}/script.yaml, or say --revise NOTE")
+    production, settings = _open(Path(folder), options)
+    with display:
+        report = session.revise(production, settings, note, display)
+    again = f"\nto be shot anew: {', '.join(report.stale)}" if report.stale else ""
+    display.result(
+        f"{report.diff}\n{report.summary}{again}", folder=folder, summary=report.summary, diff=report.diff,
+        shots=list(report.stale),
+    )  # fmt: skip
 
 
 @app.command()
@@ -384,8 +404,10 @@ def check(
 
 
 app.command()(train)
+app.command()(doctor)
 app.add_typer(templates_app, name="templates")
 app.add_typer(models_app, name="models")
+app.add_typer(export_app, name="export")
 app.add_typer(evaluate_app, name="evaluate")
 
 

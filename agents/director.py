@@ -24,6 +24,7 @@ from langgraph.types import Command, interrupt
 
 from ..storyboard.cut import CutReport, assemble, write_stand_in
 from ..storyboard.errors import InputError
+from ..storyboard.fountain import is_fountain
 from ..storyboard.production import Production, ReviewPoint, Settings
 from ..storyboard.script import Script
 from ..storyboard.stage import Frames, open_generator
@@ -35,7 +36,9 @@ from .crew import hire_planner
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
 from .pages import write_storyboard
+from .planner import RULES
 from .prompts import shot_prompt
+from .screenplay import plan_screenplay
 
 Decision = Literal["approve", "modify", "reject", "terminate"]
 """approve: go on. modify: go on with the given text. reject: do it again. terminate: stop here, keep everything."""
@@ -322,14 +325,17 @@ def plan_story(production: Production, settings: Settings, tell: Listener) -> Sc
     planner = hire_planner(production, settings, tell)
     story = production.story_path.read_text(encoding="utf-8")
     template = load_template(settings.template, settings.parameters)
-    script = planner.plan(story, template=template, seconds=settings.seconds, seed=settings.seed)
+    if settings.planner == RULES and is_fountain(story):
+        script = plan_screenplay(story, template=template, seconds=settings.seconds)
+    else:
+        script = planner.plan(story, template=template, seconds=settings.seconds, seed=settings.seed)
     production.write_script(script)
     shots = list(script.shots())
-    production.log("plan", planner=planner.signature, template=template.name, shots=len(shots))
+    production.log("plan", planner=script.planner, template=template.name, shots=len(shots))
     tell(
         Event(
             "plan",
-            {"planner": planner.signature, "title": script.title, "shots": len(shots), "seconds": round(script.seconds(), 2),
+            {"planner": script.planner, "title": script.title, "shots": len(shots), "seconds": round(script.seconds(), 2),
              "spent_seconds": round(time.perf_counter() - began, 3)},
         )
     )  # fmt: skip

@@ -27,8 +27,13 @@ def write_storyboard(
         still = take_folder(production, shot.id, record.take) / "keyframes" / "middle.png"
         acted = [f"{v['action']}: {v['reason']}" for v in record.verdicts if v["action"] != "continue"]
         score = f"score {record.score:.2f}" if record.score is not None else "not reviewed"
-        verdict = "; ".join([score, *acted])
-        panels[shot.id] = Panel(still, f"take {record.take} by {record.weights} ({record.licence})", verdict)
+        seen = [v for v in record.verdicts if v.get("marks")]
+        marks = [f"{name} {mark:.1f}" for name, mark in seen[-1]["marks"].items()] if seen else []
+        verdict = "; ".join([score, *acted, *([f"{seen[-1]['reason']} ({', '.join(marks)})"] if seen else [])])
+        sheet = take_folder(production, shot.id, record.take) / str(seen[-1]["sheet"]) if seen else None
+        panels[shot.id] = Panel(
+            still, f"take {record.take} by {record.weights} ({record.licence})", verdict, sheet=sheet
+        )
     page: Path = production.page_path
     write_text(page, storyboard_html(script, timeline, panels))
     return page

@@ -18,10 +18,11 @@ from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
-from .crew import check_crew
+from .crew import check_crew, hire
 from .director import Director, Order, cut_film, plan_story
 from .events import Event, Listener
 from .floor import Floor
+from .models.registry import EXAMPLES, is_model
 from .pages import write_storyboard
 from .rules.planner import slug
 from .rules.reading import split_title
@@ -91,6 +92,40 @@ def plan(
     timeline = build_timeline(script, open_generator("theatre").profile)
     drawings = draw(script, production.folder / "plan" / "stills", seed=settings.seed)
     return write_storyboard(production, script, timeline, drawings)
+
+
+@dataclass(frozen=True)
+class RevisionReport:
+    """What a note changed: in a sentence, as a diff, and the shots that are to be shot anew."""
+
+    summary: str
+    diff: str
+    stale: tuple[str, ...]
+
+
+def revise(production: Production, settings: Settings, note: str, tell: Listener) -> RevisionReport:
+    """Changes the script as a note asks; the one before is kept in plan/.
+
+    Raises:
+        InputError: the planner is no language model, or the note is empty.
+        ModelError: the model gave no usable answer; nothing is changed.
+    """
+    from .writer.revise import revise as revised_by
+    from .writer.revise import script_diff
+
+    if not is_model(settings.planner):
+        raise InputError(f"--revise needs a language model: say --planner {EXAMPLES}; the rules cannot read a note")
+    before = production.read_script()
+    after, summary = revised_by(before, note, hire(settings.planner, production, settings, tell))
+    old = {shot.id: shot for shot in before.shots()}
+    stale = tuple(shot.id for shot in after.shots() if old.get(shot.id) != shot)
+    number = len(list((production.folder / "plan").glob("before-revision-*.yaml"))) + 1
+    kept = production.folder / "plan" / f"before-revision-{number}.yaml"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(production.script_path, kept)
+    production.write_script(after)
+    production.log("revise", note=note, summary=summary, shots=list(stale))
+    return RevisionReport(summary, script_diff(before, after), stale)
 
 
 def shoot(production: Production, settings: Settings, order: Order, ask: Any, tell: Listener) -> FilmReport:
@@ -178,6 +213,7 @@ def status(production: Production, settings: Settings) -> dict[str, Any]:
                 "take": record.take if record else None,
                 "score": record.score if record else None,
                 "verdict": f"{last['action']}: {last['reason']}" if last else None,
+                "looked": bool(last and last.get("marks")),
                 "action": shot.action,
             }
         )

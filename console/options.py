@@ -67,6 +67,9 @@ def reported(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         print("\nfilmwright: stopped; nothing finished is lost, the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read the output has had enough
+        sys.stdout = None
+        raise typer.Exit(1) from None
     except OSError as error:
         if debug:
             raise

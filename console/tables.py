@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import Any
 
+from ..storyboard.script import Script
 from ..storyboard.stage import REGISTRY
 from ..templates.script_template import ScriptTemplate
 
@@ -14,7 +16,11 @@ def status_table(found: dict[str, Any]) -> str:
     for shot in found["shots"]:
         score = f"{shot['score']:.2f}" if shot["score"] is not None else "    "
         take = f"take {shot['take']}" if shot["take"] else ""
-        said = "" if not shot["verdict"] or shot["verdict"].startswith("continue") else f" · {shot['verdict']}"
+        said = (
+            f" · {shot['verdict']}"
+            if shot["verdict"] and (shot["looked"] or not shot["verdict"].startswith("continue"))
+            else ""
+        )
         lines.append(
             f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {shot['state']:<9}{take:<8}{score}  {shot['action'][:60]}{said}"
         )
@@ -34,15 +40,47 @@ def check_table(found: dict[str, Any]) -> str:
 
 
 def template_text(template: ScriptTemplate) -> str:
-    lines = [f"{template.title} ({template.name})", template.description, f"look: {template.style}", "", "story beats:"]
-    lines += [
-        f"  {beat.name:<14} {beat.share:>4.0%}  {beat.summary} [{' '.join(beat.pattern)}]" for beat in template.beats
-    ]
+    """A template for reading."""
+    lines = [f"{template.title} ({template.name})", template.description, f"look: {template.style}"]
+    if template.seconds:
+        lines.append(f"length: {template.seconds:g} s when nobody says another")
+    if template.parameters:
+        lines += ["", "parameters (--set NAME=VALUE):"]
+        lines += [f"  {name:<18} {p.help} (now {p.default!r})" for name, p in template.parameters.items()]
+    lines += ["", "story beats:"]
+    for act in template.acts:
+        lines += [f"  {act.name}"] if len(template.acts) > 1 else []
+        lines += [f"    {b.name:<16} {b.share:>4.0%}  {b.summary} [{' '.join(b.pattern)}]" for b in act.beats]
     lines += ["", f"shots of about {template.shot_seconds:g} s:"]
     lines += [
         f"  {role:<10} sizes {', '.join(grammar.sizes)}; movements {', '.join(grammar.movements)}; length x {grammar.weight:g}"
         for role, grammar in template.grammar.items()
     ]
+    if template.guidance:
+        lines += [
+            "",
+            "a language model is told:",
+            *(f"  {line}" for line in wrap(" ".join(template.guidance.split()), 100)),
+        ]
+    return "\n".join(lines)
+
+
+def shots_text(script: Script) -> str:
+    """A script's shots for reading."""
+    lines = [f"“{script.title}”, as the rules plan it ({script.seconds():.1f} s):"]
+    for shot in script.shots():
+        lines.append(f"  {shot.id:<4} {shot.seconds:>5.2f} s  {shot.size:<4} {shot.movement:<10} {shot.action[:90]}")
+    return "\n".join(lines)
+
+
+def tryout_table(found: list[dict[str, Any]]) -> str:
+    """How a template did on the example stories."""
+    lines = []
+    for one in found:
+        lines.append(
+            f"{one['story']}: {one['shots']} shots, {one['seconds']:g} of {one['asked_seconds']:g} s, {one['coverage']:.0%} of the beats have a shot"
+        )
+        lines += [f"  {name:<18} asked {b['asked']:>4.0%}, got {b['got']:>4.0%}" for name, b in one["beats"].items()]
     return "\n".join(lines)
 
 

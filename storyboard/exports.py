@@ -17,12 +17,14 @@ DIALOGUE_LEAD_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Panel:
-    """What is known of one shot beside the script: its picture, where it comes from, and what the critic said."""
+    """What is known of one shot beside the script: its picture, where it comes from, what the critic said, and
+    the frames it said it of."""
 
     picture: Path | None
     source: str
     verdict: str = ""
     notes: Sequence[str] = ()
+    sheet: Path | None = None
 
 
 def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Panel]) -> str:
@@ -34,16 +36,14 @@ def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Pan
         for shot in scene.shots:
             panel = panels.get(shot.id, Panel(None, "not drawn yet"))
             timing = timeline.of(shot.id)
-            image = None
-            if panel.picture is not None and panel.picture.is_file():
-                image = base64.b64encode(panel.picture.read_bytes()).decode("ascii")
             shots.append(
                 {
                     "shot": shot,
                     "timing": timing,
-                    "image": image,
+                    "image": _embedded(panel.picture),
                     "source": panel.source,
                     "verdict": panel.verdict,
+                    "sheet": _embedded(panel.sheet),
                     "notes": [*panel.notes, *([shot.notes] if shot.notes else [])],
                     "cast": ", ".join(names[e] for e in shot.entities),
                     "lines": [
@@ -53,6 +53,13 @@ def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Pan
             )
         scenes.append({"scene": scene, "place": names[scene.location], "shots": shots})
     return render_page("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)
+
+
+def _embedded(path: Path | None) -> str | None:
+    """A picture in base64, where there is one."""
+    if path is None or not path.is_file():
+        return None
+    return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _stamp(seconds: float) -> str:

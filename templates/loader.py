@@ -129,7 +129,7 @@ def _joined(path: Path, above: tuple[str, ...]) -> tuple[dict[str, Any], Comment
 
 def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
     """The first problem as `file:line: place: reason`."""
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key before the one it is not
     place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
