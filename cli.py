@@ -21,6 +21,7 @@ from . import __version__
 from .console.evaluate import evaluate_app
 from .console.options import (
     BudgetOpt,
+    CastingOpt,
     CriticOpt,
     DebugOpt,
     DirArg,
@@ -131,12 +132,12 @@ def film(
     story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to go on with.")],
     out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
     json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Makes a film of a story, or goes on with one that was begun."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, budget=budget, price=price, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.director import Order
         from .agents.session import shoot
         from .console.display import open_display
@@ -189,13 +190,13 @@ def plan(
     story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to revise.")],
     out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
     json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
     revise: Annotated[str | None, typer.Option("--revise", metavar="NOTE", help="Change DIR's script as the note asks, and nothing else.")] = None,
 ) -> None:  # fmt: skip
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, budget=budget, price=price, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.session import plan as plan_pages
         from .animatic.movie import draw_panels
         from .console.display import open_display

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
 
 from ..storyboard.errors import InputError
 from ..storyboard.files import replacing
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production
 from ..storyboard.script import Entity, Reference, Script
-from ..storyboard.stage import Generator
+from ..storyboard.stage import Frames, Generator
 from ..storyboard.takes import dependency_hash
 from ..storyboard.video import save_png
+from .prompts import portrait_prompt
 
-DRAWN = "drawn.png"
-"""The reference the generator drew; the user's own are named user-N.png."""
+DRAWN, CLOSE = "drawn.png", "drawn-close.png"
+"""The reference that was drawn, and the same near, for people; the user's own are named user-N.png."""
+
+
+class Painter(Protocol):
+    """Something other than the generator that draws references: a provider's image model."""
+
+    name: str
+
+    def paint(self, prompt: str) -> Image.Image:
+        """A picture of a prompt."""
 
 
 def find_entity(script: Script, name: str) -> Entity:
@@ -65,18 +80,69 @@ def references_of(production: Production, entity: Entity) -> list[Path]:
     return own + ([drawn] if drawn.is_file() else [])
 
 
-def draw_missing(production: Production, script: Script, generator: Generator, seed: int) -> list[str]:
-    """Draws a reference for every character that has none of this description yet; returns their ids."""
+def reference_sheet(production: Production, entity: Entity) -> list[Path]:
+    """What shows people how an entity looks: its references, and the near picture of a drawn one."""
+    near = production.reference_folder(entity.id) / CLOSE
+    return references_of(production, entity) + ([near] if near.is_file() and not entity.references else [])
+
+
+CANDIDATES = 3
+"""Pictures drawn of every character; the one most like its description, by the generator's own CLIP, is kept."""
+
+
+@dataclass(frozen=True)
+class CastPicture:
+    """How a reference was chosen: candidates, and the likeness of the chosen one to its description (None: not measured)."""
+
+    entity: str
+    candidates: int
+    likeness: float | None
+
+
+def draw_missing(
+    production: Production, script: Script, generator: Generator, seed: int, painter: Painter | None = None
+) -> list[CastPicture]:
+    """Draws a reference sheet, front and close, for every character that has none of this description yet.
+
+    Args:
+        painter: draws the front instead of the generator.
+    """
     drawn = []
     for entity in script.entities:
         if entity.kind != "character" or entity.references:
             continue
-        folder = production.reference_folder(entity.id)
-        mark = dependency_hash(entity.name, entity.description, generator.profile.weights, seed)
+        folder, by = production.reference_folder(entity.id), painter.name if painter else generator.profile.weights
+        mark = dependency_hash(entity.name, entity.description, by, seed, CANDIDATES)
         stamp = folder / ".drawn"
         if (folder / DRAWN).is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == mark:
             continue
-        save_png(folder / DRAWN, generator.draw(entity, seed), generator.profile.enlarge)
+        if painter is not None:
+            picture = painter.paint(
+                f"{entity.name}: {entity.description}. Full figure, facing the camera, plain background."
+            )
+            with replacing(folder / DRAWN) as temporary:
+                picture.save(temporary, format="PNG")
+            chosen = CastPicture(entity.id, 1, None)
+        else:
+            front, chosen = _best(entity, generator, seed, close=False)
+            close, _ = _best(entity, generator, seed, close=True)
+            save_png(folder / DRAWN, front, generator.profile.enlarge)
+            save_png(folder / CLOSE, close, generator.profile.enlarge)
         stamp.write_text(mark, encoding="utf-8")
-        drawn.append(entity.id)
+        drawn.append(chosen)
     return drawn
+
+
+def _best(entity: Entity, generator: Generator, seed: int, *, close: bool) -> tuple[Frames, CastPicture]:
+    """The candidate most like the description; of close ones, and where nothing can be measured, the first."""
+    prompt = portrait_prompt(entity, generator.profile, close=close)
+    best = generator.draw(prompt, seed)
+    likeness = generator.measure(np.stack([best]), prompt).prompt
+    if close or likeness is None:
+        return best, CastPicture(entity.id, 1, likeness)
+    for number in range(1, CANDIDATES):
+        picture = generator.draw(prompt, seed + number)
+        like = generator.measure(np.stack([picture]), prompt).prompt
+        if like is not None and like > likeness:
+            best, likeness = picture, like
+    return best, CastPicture(entity.id, CANDIDATES, round(likeness, 4))

@@ -3,17 +3,22 @@ call is in the film's log."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production, Settings
 from ..storyboard.stage import open_generator
+from .casting import Painter
 from .critic import Critic, MeasuredCritic, NoCritic, is_critic
 from .events import Event, Listener
 from .models.language import LanguageModel
 from .models.purse import Metered, Price, Purse
 from .models.registry import EXAMPLES, is_model, open_model
 from .planner import RULES, Planner, check_planner, open_rules
+
+GENERATOR = "generator"
 
 
 def check_crew(settings: Settings) -> None:
@@ -27,13 +32,19 @@ def check_crew(settings: Settings) -> None:
         raise InputError(
             f"critic {settings.critic!r} is unknown: choose measured, none, or a language model ({EXAMPLES})"
         )
-    named = [name for name in (settings.planner, settings.critic) if is_model(name)]
+    if settings.casting != GENERATOR and settings.casting.partition(":")[0] not in ("openai", "gemini"):
+        raise InputError(f"casting {settings.casting!r} is unknown: choose {GENERATOR}, or an image model ({EXAMPLES})")
+    named = [name for name in (settings.planner, settings.critic, settings.casting) if is_model(name)]
     for name in named:
         open_model(name)
     if settings.budget is not None and named and settings.price is None:
         raise InputError(
             f"--budget {settings.budget:g}: what {named[0]} costs is not known here; "
             "say --price SENT,RECEIVED in dollars per million tokens, as the provider's page has it"
+        )
+    if settings.budget is not None and is_model(settings.casting) and len(settings.price or ()) < 3:
+        raise InputError(
+            f"--budget {settings.budget:g}: say what a picture of {settings.casting} costs: --price SENT,RECEIVED,PICTURE"
         )
 
 
@@ -42,17 +53,38 @@ def spent_so_far(production: Production) -> float:
     return sum(float(entry.get("dollars", 0.0)) for entry in production.read_log() if entry["event"] == "call")
 
 
-def hire(name: str, production: Production, settings: Settings, tell: Listener) -> LanguageModel:
-    """A language model that works for a film."""
+def _purse(production: Production, settings: Settings) -> Purse:
+    """What is left of a film's budget."""
+    price = Price(*settings.price) if settings.price else None
+    return Purse(price, settings.budget, spent_so_far(production))
+
+
+def _books(production: Production, tell: Listener) -> Callable[[dict[str, Any]], None]:
+    """Writes a call down, and tells of it."""
 
     def told(call: dict[str, Any]) -> None:
         production.log("call", **call)
         tell(Event("call", call))
 
-    price = Price(*settings.price) if settings.price else None
-    purse = Purse(price, settings.budget, spent_so_far(production))
+    return told
+
+
+def hire(name: str, production: Production, settings: Settings, tell: Listener) -> LanguageModel:
+    """A language model that works for a film."""
     model = open_model(name, timeout_seconds=settings.model_timeout)
-    return Metered(model, purse, told, settings.requests_per_minute)
+    return Metered(model, _purse(production, settings), _books(production, tell), settings.requests_per_minute)
+
+
+def hire_painter(production: Production, settings: Settings, tell: Listener) -> Painter | None:
+    """Who draws references instead of the generator; None where it does."""
+    if settings.casting == GENERATOR:
+        return None
+    from .models.painter import ImageModel
+
+    return ImageModel(
+        settings.casting, _purse(production, settings), _books(production, tell), environment=os.environ,
+        timeout_seconds=settings.model_timeout,
+    )  # fmt: skip
 
 
 def hire_planner(production: Production, settings: Settings, tell: Listener) -> Planner:

@@ -32,7 +32,7 @@ from ..storyboard.takes import circled, dependency_hash, file_digest, shot_folde
 from ..storyboard.timeline import ShotTiming
 from ..templates.loader import load_template
 from .casting import add_references, draw_missing
-from .crew import hire_planner
+from .crew import hire_painter, hire_planner
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
 from .pages import write_storyboard
@@ -113,10 +113,13 @@ class Director:
         script = add_references(self.production, script, self.order.references or {})
         self.order = Order(self.order.shots, self.order.again, self.order.cut)
         began = time.perf_counter()
-        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed)
+        painter = hire_painter(self.production, self.settings, self.tell)
+        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed, painter)
         self.floor.spent["casting"] = time.perf_counter() - began
         if drawn:
-            self.tell(Event("casting", {"drawn": drawn}))
+            pictures = [vars(picture) for picture in drawn]
+            self.production.log("casting", pictures=pictures)
+            self.tell(Event("casting", {"drawn": [picture.entity for picture in drawn], "pictures": pictures}))
         return {"queue": self._queue()}
 
     def ask_casting(self, state: State) -> State:

@@ -11,6 +11,7 @@ from ..storyboard.production import Production
 from ..storyboard.script import Script
 from ..storyboard.takes import circled, take_folder
 from ..storyboard.timeline import Timeline
+from .casting import reference_sheet
 
 
 def write_storyboard(
@@ -35,5 +36,6 @@ def write_storyboard(
             still, f"take {record.take} by {record.weights} ({record.licence})", verdict, sheet=sheet
         )
     page: Path = production.page_path
-    write_text(page, storyboard_html(script, timeline, panels))
+    sheets = {entity.id: reference_sheet(production, entity) for entity in script.entities}
+    write_text(page, storyboard_html(script, timeline, panels, sheets))
     return page

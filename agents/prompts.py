@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..storyboard.caption import caption, is_caption, parse_caption, without_appearance
-from ..storyboard.script import Script, Shot
+import re
+
+from ..storyboard.caption import Role, Staging, caption, is_caption, parse_caption, without_appearance
+from ..storyboard.script import Entity, Script, Shot
 from ..storyboard.stage import Profile
-from ..storyboard.staging import fit, stage_shot
+from ..storyboard.staging import appearance_of, fit, puppet_kind, stage_shot
 from ..storyboard.vocabulary import FULL
 
 
@@ -32,14 +34,68 @@ def shot_prompt(script: Script, shot: Shot, profile: Profile) -> tuple[str, tupl
         return caption(staging), notes
     if own is not None:
         return own, ()
+    return _prose(script, shot, profile)
+
+
+SIZES = {
+    "ECU": "Extreme close-up", "CU": "Close-up", "MCU": "Medium close-up", "MS": "Medium shot", "MLS": "Medium wide shot",
+    "LS": "Wide shot", "ELS": "Extreme wide shot",
+}  # fmt: skip
+ANGLES = {
+    "eye": "", "low": "from below", "high": "from above", "overhead": "from straight overhead",
+    "over-shoulder": "over the shoulder of the one who listens",
+}  # fmt: skip
+MOVEMENTS = {
+    "static": "still camera", "pan-left": "slow pan to the left", "pan-right": "slow pan to the right", "push-in": "slow push in",
+    "pull-out": "slow pull out", "track": "tracking shot",
+}  # fmt: skip
+WORDS_OF_TOKEN = 0.7
+
+
+def _prose(script: Script, shot: Shot, profile: Profile) -> tuple[str, tuple[str, ...]]:
+    """A prompt that stands alone: no names, which a model cannot know, subject and setting in full every time."""
     scene = script.scene_of(shot.id)
     place = script.entity(scene.location)
-    cast = "; ".join(f"{e.name}: {e.description}" for e in script.cast_of(shot))
+    action, told = shot.action, set()
+    for entity in sorted((script.entity(i) for i in dict.fromkeys(shot.entities)), key=lambda e: -len(e.name)):
+        action, named = _described(action, entity)
+        told |= {entity.id} if named else set()
+    beside = [_looks(script.entity(i)) for i in dict.fromkeys(shot.entities) if i not in told]
+    camera = ", ".join(part for part in (SIZES[shot.size], ANGLES[shot.angle], MOVEMENTS[shot.movement]) if part)
     parts = [
-        f"{shot.size} shot",
-        f"{place.description or place.name}, {scene.time}",
-        cast,
-        shot.action,
-        script.style,
-    ]
-    return ". ".join(part for part in parts if part), ()
+        camera, action, f"In view: {'; '.join(beside)}" if beside else "",
+        f"{place.description or place.name}, {scene.time}", script.style,
+    ]  # fmt: skip
+    words = ". ".join(part.strip().rstrip(".") for part in parts if part.strip()).split()
+    room = int(profile.prompt_tokens * WORDS_OF_TOKEN)
+    notes = (f"prompt shortened to {room} words: {profile.weights} reads no more",) if len(words) > room else ()
+    return " ".join(words[:room]) + ".", notes
+
+
+def _looks(entity: Entity) -> str:
+    return (entity.description or entity.name).strip().rstrip(".")
+
+
+def _described(action: str, entity: Entity) -> tuple[str, bool]:
+    """An action with an entity's looks in place of its name, in full where it is first named; and whether it is."""
+    looks = _looks(entity)
+    bare = re.sub(r"^(an?|the)\s+", "", looks, flags=re.IGNORECASE)
+    short = re.split(r"\s+with\s+|[,;(]", bare)[0]
+    found = 0
+
+    def instead(match: re.Match[str]) -> str:
+        nonlocal found
+        found += 1
+        return looks if found == 1 else f"the {short}"
+
+    pattern = rf"\b(?:(?:an?|the)\s+)?{re.escape(entity.name)}\b"
+    return re.sub(pattern, instead, action, flags=re.IGNORECASE), found > 0
+
+
+def portrait_prompt(entity: Entity, profile: Profile, *, close: bool) -> str:
+    """The prompt of a reference picture of an entity."""
+    if profile.prompt_style == "prose":
+        return f"{'Close-up of the face' if close else 'Full figure'} of {_looks(entity)}, facing the camera, plain background."
+    role = Role(puppet_kind(entity), "stands", "right", appearance_of(entity))
+    staging = Staging("close" if close else "medium", "meadow", "day", "still", (role,))
+    return caption(fit(staging, profile.vocabulary or FULL).staging)

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..storyboard.caption import Appearance, Role, Staging, caption, parse_caption
+from ..storyboard.caption import Appearance, parse_caption
 from ..storyboard.errors import FilmwrightError, InputError
-from ..storyboard.script import Continuity, Entity
+from ..storyboard.script import Continuity
 from ..storyboard.stage import Chunk, Frames, Latents, Measures, Profile
-from ..storyboard.staging import appearance_of, puppet_kind
 from .stage import Scene, layout_seed
 
 PROFILE = Profile(
@@ -109,10 +108,9 @@ class TheatreGenerator:
     def encode(self, frames: Frames) -> list[Latents]:
         raise FilmwrightError("the theatre draws what the script says: a shot of it cannot open with footage")
 
-    def draw(self, entity: Entity, seed: int) -> Frames:
-        role = Role(puppet_kind(entity), "stands", "right", appearance_of(entity))
+    def draw(self, prompt: str, seed: int) -> Frames:
         rollout = self.start(seed)
-        rollout.begin_shot(caption(Staging("medium", "meadow", "day", "still", (role,))), shot=entity.id, take=1)
+        rollout.begin_shot(prompt, shot="still", take=1)
         drawn: Frames = rollout.step().frames[0]
         return drawn
 

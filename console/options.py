@@ -42,6 +42,10 @@ MemoryOpt = Annotated[
 CriticOpt = Annotated[
     str | None, typer.Option("--critic", help="Who reviews: measured, none, openai:MODEL, gemini:MODEL.")
 ]
+CastingOpt = Annotated[
+    str | None,
+    typer.Option("--casting", help="Who draws references: generator, or an image model (openai:MODEL, gemini:MODEL)."),
+]
 ReviewOpt = Annotated[
     str | None, typer.Option("--review", help="Where a person decides: none, all, or script,casting,takes,cut.")
 ]

@@ -43,19 +43,19 @@ def parse_review(text: str) -> list[ReviewPoint]:
     return found
 
 
-def parse_price(text: str) -> tuple[float, float]:
-    """`SENT,RECEIVED` in dollars per million tokens.
+def parse_price(text: str) -> tuple[float, ...]:
+    """`SENT,RECEIVED[,PICTURE]` in dollars: per million tokens, and for a picture.
 
     Raises:
-        InputError: not two numbers from 0.
+        InputError: not two or three numbers from 0.
     """
     try:
-        sent, received = (float(part) for part in text.split(","))
+        price = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--price {text!r} is not SENT,RECEIVED, such as --price 0.25,2") from None
-    if sent < 0 or received < 0:
-        raise InputError(f"--price {text!r}: prices are not negative")
-    return sent, received
+        price = ()
+    if len(price) not in (2, 3) or min(price) < 0:
+        raise InputError(f"--price {text!r} is not SENT,RECEIVED or SENT,RECEIVED,PICTURE, such as --price 0.25,2")
+    return price
 
 
 def parse_parameters(given: list[str] | None) -> dict[str, str]:

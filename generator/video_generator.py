@@ -9,10 +9,7 @@ from typing import Any
 
 import torch
 
-from ..storyboard.caption import Role, Staging, caption
-from ..storyboard.script import Entity
 from ..storyboard.stage import Frames, Latents, Measures, Profile
-from ..storyboard.staging import appearance_of, puppet_kind
 from .bundle import BUNDLED, Bundle, folder_digest, load_bundle
 from .measure import measure_frames
 from .memory import Memory, parse_memory
@@ -59,7 +56,7 @@ class VideoGenerator:
             cut_stream=autoencoder.cut_stream, prompt_style=p.prompt_style,
             max_references=self._memory.shots.keyframes if self._memory.shots else 0, memory=str(self._memory),
             weights=self._weights, licence=p.licence, prompt_floor=p.prompt_floor,
-            vocabulary=self._bundle.vocabulary,
+            prompt_tokens=p.text_tokens, vocabulary=self._bundle.vocabulary,
         )  # fmt: skip
 
     def start(self, seed: int) -> ModelRollout:
@@ -79,11 +76,10 @@ class VideoGenerator:
             latents = autoencoder.encode(video)[0].float().transpose(0, 1).cpu().numpy()
         return [latents[:, c * self._length : (c + 1) * self._length] for c in range(chunks)]
 
-    def draw(self, entity: Entity, seed: int) -> Frames:
-        """The middle frame of a one-chunk rollout."""
-        role = Role(puppet_kind(entity), "stands", "right", appearance_of(entity))
+    def draw(self, prompt: str, seed: int) -> Frames:
+        """See `Generator.draw`: the middle frame of a one-chunk rollout."""
         rollout = self.start(seed)
-        rollout.begin_shot(caption(Staging("medium", "meadow", "day", "still", (role,))), shot=entity.id, take=1)
+        rollout.begin_shot(prompt, shot="still", take=1)
         frames = rollout.step().frames
         drawn: Frames = frames[len(frames) // 2]
         return drawn

@@ -27,8 +27,11 @@ class Panel:
     sheet: Path | None = None
 
 
-def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Panel]) -> str:
-    """A self-contained page: frame, shot, size, action, dialogue, seconds, verdict. Everything is escaped."""
+def storyboard_html(
+    script: Script, timeline: Timeline, panels: Mapping[str, Panel], sheets: Mapping[str, Sequence[Path]] | None = None
+) -> str:
+    """A self-contained page: the cast with its references (`sheets`, by entity), then frame, shot, size, action, dialogue, seconds,
+    verdict. Everything is escaped."""
     names = {entity.id: entity.name for entity in script.entities}
     scenes: list[dict[str, Any]] = []
     for scene in script.scenes:
@@ -52,7 +55,15 @@ def storyboard_html(script: Script, timeline: Timeline, panels: Mapping[str, Pan
                 }
             )
         scenes.append({"scene": scene, "place": names[scene.location], "shots": shots})
-    return render_page("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes)
+    cast = [
+        {
+            "entity": entity,
+            "images": [image for path in (sheets or {}).get(entity.id, ()) if (image := _embedded(path))],
+        }
+        for entity in script.entities
+        if entity.kind == "character"
+    ]
+    return render_page("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes, cast=cast)
 
 
 def _embedded(path: Path | None) -> str | None:

@@ -95,7 +95,7 @@ def read_fountain(text: str) -> Screenplay:
             scene.summary = f"{scene.summary} {words}".strip()
         elif kind in (ElementType.ACTION, ElementType.CENTERED):
             _act(scene, words, transition)
-            transition = ""
+            transition, speaker = "", None
         elif kind in (ElementType.CHARACTER, ElementType.DUAL_DIALOGUE):
             speaker = re.sub(r"\s*\(.*?\)|\^", "", words).strip()
             if re.search(r"\(\s*(V\.?O\.?|OFF|NARRATION)", words, re.IGNORECASE) and speaker.upper() in (

@@ -31,8 +31,9 @@ class Settings(BaseModel):
 
     Attributes:
         parameters: values of the script template's parameters.
+        casting: who draws references: the generator, or a provider's image model.
         budget: dollars that language models may cost the film in all.
-        price: dollars per million tokens sent and received.
+        price: dollars per million tokens sent and received, and perhaps for a picture.
         requests_per_minute: calls of language models at most; 0 for no limit.
         model_timeout: seconds without a piece of an answer after which a language model is given up.
     """
@@ -44,12 +45,13 @@ class Settings(BaseModel):
     generator: str = "nano"
     memory: str | None = None
     critic: str = "measured"
+    casting: str = "generator"
     seed: int = Field(default=0, ge=0, lt=2**63)
     seconds: float = Field(default=20.0, gt=0, le=36_000)
     review: list[ReviewPoint] = []
     parameters: dict[str, str] = {}
     budget: float | None = Field(default=None, gt=0, le=100_000)
-    price: tuple[float, float] | None = None
+    price: tuple[float, float] | tuple[float, float, float] | None = None
     requests_per_minute: float = Field(default=0.0, ge=0, le=100_000)
     model_timeout: float = Field(default=120.0, gt=0, le=3600)
 

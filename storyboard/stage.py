@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .script import Continuity, Entity
+from .script import Continuity
 from .vocabulary import Vocabulary
 
 Frames = NDArray[np.uint8]
@@ -39,6 +39,7 @@ class Profile:
         weights, licence: recorded in every take.
         prompt_floor: prompt similarity below which a picture is not of its prompt, as measured on validation films; None
             when the generator cannot tell.
+        prompt_tokens: longest prompt.
         vocabulary: the words its captions may hold; None for all of them, and for `prose`.
     """
 
@@ -57,6 +58,7 @@ class Profile:
     weights: str
     licence: str
     prompt_floor: float | None = None
+    prompt_tokens: int = 512
     vocabulary: Vocabulary | None = None
 
     def video_frames(self, latents: int, fresh: bool) -> int:
@@ -167,8 +169,8 @@ class Generator(Protocol):
     def encode(self, frames: Frames) -> list[Latents]:
         """Footage [F, H, W, 3] as the chunks that `feed` takes; frames that fill no whole chunk are left out."""
 
-    def draw(self, entity: Entity, seed: int) -> Frames:
-        """A reference image [H, W, 3] of an entity."""
+    def draw(self, prompt: str, seed: int) -> Frames:
+        """A still picture [H, W, 3]."""
 
     def measure(
         self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None

@@ -5,6 +5,8 @@ Faults are taken one per request, in their order; afterwards it answers well.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import threading
@@ -14,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
+from PIL import Image
 
 Author = Callable[[str, str], Any]
 """(name of the schema, everything that was said) to the answer."""
@@ -46,6 +49,8 @@ class Served:
         return httpx2.MockTransport(handle)
 
     def _openai(self, path: str, body: dict[str, Any], fault: str) -> tuple[int, dict[str, str], bytes]:
+        if path.endswith("/v1/images/generations"):
+            return _json(200, {"created": 1, "data": [{"b64_json": _picture()}]})
         if not path.endswith("/v1/chat/completions"):
             return _json(404, {"detail": "Not Found"})
         error = {
@@ -90,6 +95,9 @@ class Served:
         return _events([*sent, chunk({}, finish), chunk({}, usage=usage), "data: [DONE]\n\n"])
 
     def _gemini(self, path: str, body: dict[str, Any], fault: str) -> tuple[int, dict[str, str], bytes]:
+        if path.endswith(":generateContent"):
+            part = {"inlineData": {"mimeType": "image/png", "data": _picture()}}
+            return _json(200, {"candidates": [{"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}]})
         if ":streamGenerateContent" not in path:
             return _json(404, {"error": {"code": 404, "message": f"{path} is not found", "status": "NOT_FOUND"}})
         error = {
@@ -128,6 +136,13 @@ class Served:
             return json.dumps({"something": "else"})
         answer = json.dumps(self.author(name, said), ensure_ascii=False)
         return f"```json\n{answer}\n```" if fault == "fenced" else answer
+
+
+def _picture() -> str:
+    """A green picture in base64."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), (10, 200, 10)).save(out, format="PNG")
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:

@@ -93,4 +93,4 @@ def test_verdicts_are_acted_on_while_the_shot_rolls(
     assert first is not None
     assert first.take == 2
     log = [event["event"] for event in production.read_log()]
-    assert log.count("reprompt") == 1
+    assert log.count("reprompt") == 2  # a rewind may bring a better prompt too

@@ -64,7 +64,8 @@ def test_a_story_becomes_a_film_with_exactly_the_frames_of_its_timeline(made: Pa
     assert count_frames(made / "film.mp4") == found["frames"] == sum(s["chunks"] for s in found["shots"]) * 12
     assert abs(found["seconds"] - 6) <= 0.6
     page = (made / "storyboard.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(list(script.shots()))
+    assert page.count('<img alt="shot ') == len(list(script.shots()))
+    assert page.count('<img alt="fox"') == 2  # the reference sheet: front and near
     assert "fox: What a fine bird you are" in (made / "film.srt").read_text(encoding="utf-8")
     record = circled(production, next(script.shots()).id)
     assert record is not None

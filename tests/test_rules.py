@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from filmwright.agents.planner import check_story, open_planner
+from filmwright.agents.planner import check_planner, check_story, open_rules
 from filmwright.agents.rules.reading import read_story, split_sentences
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.script import Script
@@ -15,7 +15,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.txt"))
 
 
 def plan(story: str, template: str = "three-act", seconds: float = 20.0, seed: int = 0) -> Script:
-    return open_planner("rules").plan(story, template=load_template(template), seconds=seconds, seed=seed)
+    return open_rules().plan(story, template=load_template(template), seconds=seconds, seed=seed)
 
 
 def names(script: Script, kind: str = "character") -> set[str]:
@@ -108,4 +108,4 @@ def test_unknown_templates_and_planners_list_the_known_ones() -> None:
     with pytest.raises(InputError, match="kishotenketsu"):
         load_template("opera")
     with pytest.raises(InputError, match="rules"):
-        open_planner("oracle")
+        check_planner("oracle")

@@ -85,6 +85,29 @@ class GeminiModel:
                 f"{self.name} broke off its answer ({str(error)[:120]}): run the same command again"
             ) from None
 
+    def picture(self, prompt: str) -> bytes:
+        """A picture of a prompt, as a file.
+
+        Raises:
+            ModelError, WrongAccess: as `LanguageModel.complete`.
+        """
+        import httpx2
+        from google.genai import errors, types
+
+        try:
+            made = self._client.models.generate_content(
+                model=self._model, contents=prompt, config=types.GenerateContentConfig(response_modalities=["IMAGE"])
+            )
+        except errors.APIError as error:
+            raise self._explained(error, False) from None
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"no picture from {self._url} ({str(error)[:120]})") from None
+        for candidate in made.candidates or ():
+            for part in (candidate.content.parts if candidate.content else None) or ():
+                if part.inline_data is not None and part.inline_data.data:
+                    return bytes(part.inline_data.data)
+        raise ModelRefused(f"{self.name} sent no picture: it was filtered, or the model draws none")
+
     def _collect(self, stream: Any) -> Completion:
         text, finished, usage = "", None, Usage(1)
         for piece in stream:

@@ -124,6 +124,24 @@ class OpenAIModel:
                 f"{self.name} broke off its answer ({_cause(error)}): run the same command again"
             ) from None
 
+    def picture(self, prompt: str) -> bytes:
+        """A picture of a prompt, as a file.
+
+        Raises:
+            ModelError, WrongAccess: as `LanguageModel.complete`.
+        """
+        import openai
+
+        try:
+            made = self._client.images.generate(model=self._model, prompt=prompt, size="1024x1024", n=1)
+        except openai.APIStatusError as error:
+            raise self._explained(error, False) from None
+        except openai.APIConnectionError as error:
+            raise Unreachable(f"no picture from {self._url} ({_cause(error)})") from None
+        if not made.data or not made.data[0].b64_json:
+            raise ModelRefused(f"{self.name} sent no picture")
+        return base64.b64decode(made.data[0].b64_json)
+
     def _collect(self, stream: Any) -> Completion:
         text, refusal, finished, usage = "", "", None, Usage(1)
         for piece in stream:

@@ -22,10 +22,11 @@ class BudgetReached(ModelError):
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars for a million tokens, as the provider's page says."""
+    """Dollars for a million tokens, and for a picture, as the provider's page says."""
 
     sent: float
     received: float
+    picture: float = 0.0
 
     def of(self, usage: Usage) -> float:
         return (usage.sent * self.sent + usage.received * self.received) / 1e6
@@ -51,9 +52,21 @@ class Purse:
         Raises:
             BudgetReached: that is more than is left.
         """
-        if self.price is None or self.ceiling is None:
+        if self.price is None:
             return 0.0
-        cost = self.price.of(Usage(1, sent_tokens, TOKENS_OF_ANSWER))
+        return self._put_aside(name, self.price.of(Usage(1, sent_tokens, TOKENS_OF_ANSWER)))
+
+    def reserve_picture(self, name: str) -> float:
+        """Puts aside what a picture costs.
+
+        Raises:
+            BudgetReached: that is more than is left.
+        """
+        return self._put_aside(name, self.price.picture if self.price else 0.0)
+
+    def _put_aside(self, name: str, cost: float) -> float:
+        if self.ceiling is None:
+            return 0.0
         with self._lock:
             if self.spent + self._reserved + cost > self.ceiling:
                 raise BudgetReached(
@@ -65,11 +78,17 @@ class Purse:
 
     def settle(self, reserved: float, usage: Usage) -> float:
         """Books what a call has cost; returns it in dollars."""
-        cost = self.price.of(usage) if self.price else 0.0
+        self.usage = self.usage + usage
+        return self._book(reserved, self.price.of(usage) if self.price else 0.0)
+
+    def settle_pictures(self, reserved: float, pictures: int) -> float:
+        """Books what pictures have cost; returns it in dollars."""
+        return self._book(reserved, self.price.picture * pictures if self.price else 0.0)
+
+    def _book(self, reserved: float, cost: float) -> float:
         with self._lock:
             self._reserved -= reserved
             self.spent += cost
-            self.usage = self.usage + usage
         return cost
 
 
