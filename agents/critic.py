@@ -80,6 +80,8 @@ MIN_CUT_CHANGE = 0.02
 MAX_FLICKER = 0.12
 """A jump of the whole picture's brightness inside a shot: the theatre never exceeds 0.03."""
 MAX_EXPOSURE_DRIFT = 0.15
+MAX_RIVAL = 0.05
+"""How much more a picture may look like another puppet, or none, than like the one that was asked for."""
 MIN_MOTION = 0.0008
 """A walking puppet moves a pixel by 0.004 per frame on average; a frozen picture by less than this."""
 STRONGER = {"walks": "runs", "talks": "jumps"}
@@ -113,6 +115,8 @@ class MeasuredCritic:
             return f"planned cut not seen (change {m.cut:.3f} < {MIN_CUT_CHANGE})", "rewind", 1, None
         if m.prompt is not None and look.prompt_floor is not None and m.prompt < look.prompt_floor:
             return f"not what was asked (similarity {m.prompt:.2f} < {look.prompt_floor:.2f})", "rewind", 1, None
+        if m.prompt is not None and m.rival is not None and m.rival - m.prompt > MAX_RIVAL:
+            return f"looks like something else ({m.rival:.2f} against {m.prompt:.2f})", "rewind", 1, None
         if m.flicker > MAX_FLICKER:
             return f"flicker ({m.flicker:.2f} > {MAX_FLICKER})", "rewind", 1, None
         if abs(m.exposure_drift) > MAX_EXPOSURE_DRIFT:

@@ -39,7 +39,7 @@ from .critic import Critic, Look, Scenery, Verdict
 from .events import Event, Listener
 from .models.registry import is_model
 from .pictures import footage_path, opening_chunks, pinned_images
-from .prompts import shot_prompt
+from .prompts import rival_prompts, shot_prompt
 from .viewer import contact_sheet
 
 MAX_INTERVENTIONS = 2
@@ -295,7 +295,7 @@ class Floor:
         measures = self.generator.measure(
             take.last_frames, take.prompts[-1][1],
             [path for entity in self.script().cast_of(take.standing()) for path in references_of(self.production, entity)],
-            before=self._before if cut else None,
+            before=self._before if cut else None, rivals=rival_prompts(take.prompts[-1][1], self.generator.profile),
         )  # fmt: skip
         look = Look(
             measures, take.prompts[-1][1], index, cut, self.generator.profile.prompt_floor,

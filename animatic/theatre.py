@@ -115,7 +115,12 @@ class TheatreGenerator:
         return drawn
 
     def measure(
-        self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
+        self,
+        frames: Frames,
+        prompt: str,
+        references: Sequence[Path] = (),
+        before: Frames | None = None,
+        rivals: Sequence[str] = (),
     ) -> Measures:
         """Pixel arithmetic only; the theatre has no CLIP."""
         from ..generator.measure import measure_frames

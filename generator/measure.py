@@ -27,16 +27,18 @@ def measure_frames(
     before: Frames | None,
     clip: Clip | None,
     name: str,
+    rivals: Sequence[str] = (),
 ) -> Measures:
     """See `storyboard.stage.Measures`."""
     light = frames.astype(np.float32) / 255
     brightness = light.mean(axis=(1, 2, 3))
     colour = light.mean(axis=(1, 2))
     steps = np.abs(np.diff(light, axis=0)).mean(axis=(1, 2, 3)) if len(light) > 1 else np.zeros(1)
-    told = alike = None
+    told = alike = rival = None
     if clip is not None:
         features = clip.images(_tensor(frames[:: max(1, len(frames) // 4)]))
-        told = float((features @ clip.texts([prompt]).T).mean())
+        similar = (features @ clip.texts([prompt, *rivals]).T).mean(dim=0).tolist()
+        told, rival = similar[0], max(similar[1:], default=None)
         if references:
             images = [
                 np.asarray(load_reference(path).resize((REFERENCE_PIXELS, REFERENCE_PIXELS))) for path in references
@@ -51,4 +53,5 @@ def measure_frames(
         colour_drift=float(np.linalg.norm(colour[-1] - colour[0]) / 3**0.5),
         flicker=float(np.abs(np.diff(brightness)).max()) if len(light) > 1 else 0.0,
         computed_by=f"CLIP of {name}" if clip is not None else "pixel arithmetic",
+        rival=rival,
     )  # fmt: skip

@@ -85,9 +85,14 @@ class VideoGenerator:
         return drawn
 
     def measure(
-        self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
+        self,
+        frames: Frames,
+        prompt: str,
+        references: Sequence[Path] = (),
+        before: Frames | None = None,
+        rivals: Sequence[str] = (),
     ) -> Measures:
-        return measure_frames(frames, prompt, references, before, self._bundle.clip, self._bundle.profile.name)
+        return measure_frames(frames, prompt, references, before, self._bundle.clip, self._bundle.profile.name, rivals)
 
 
 def default_device() -> torch.device:

@@ -19,6 +19,7 @@ HEADING = re.compile(r"^\s*(?:\.(?=[^.])|(?:INT|EXT|EST|INT\.?/EXT|I/E)[. ])", r
 ENTITY_NOTE = re.compile(r"entity (\S+) \((character|prop|location)\) (.*?):\s*(.*)", re.DOTALL)
 SHOT_NOTE = re.compile(r"shot (\S+): ([\d.]+) s; (.*)", re.DOTALL)
 TRANSITIONS = {"DISSOLVE TO:": "dissolve", "FADE IN:": "fade", "FADE TO BLACK:": "fade", "FADE OUT.": "fade"}
+VOICE_OVER = ("NARRATOR", "VOICE-OVER", "VOICE OVER")
 SPOKEN = {"dissolve": "DISSOLVE TO:", "fade": "FADE IN:"}
 
 
@@ -98,10 +99,7 @@ def read_fountain(text: str) -> Screenplay:
             transition, speaker = "", None
         elif kind in (ElementType.CHARACTER, ElementType.DUAL_DIALOGUE):
             speaker = re.sub(r"\s*\(.*?\)|\^", "", words).strip()
-            if re.search(r"\(\s*(V\.?O\.?|OFF|NARRATION)", words, re.IGNORECASE) and speaker.upper() in (
-                "NARRATOR",
-                "VOICE-OVER",
-            ):
+            if speaker.upper() in VOICE_OVER:
                 speaker = None
         elif kind in (ElementType.DIALOGUE, ElementType.LYRICS):
             if not scene.passages:

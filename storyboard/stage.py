@@ -105,6 +105,7 @@ class Measures:
 
     Attributes:
         prompt: similarity of the frames to the prompt, -1 … 1, by the generator's own CLIP.
+        rival: likewise to the likeliest of the rival prompts, which describe what the picture should not show.
         reference: similarity to the nearest reference image, -1 … 1, likewise.
         cut: picture change between the frame ahead of the cut and the first frame, 0 … 1.
         motion: mean absolute change between neighbouring frames, 0 … 1.
@@ -122,6 +123,7 @@ class Measures:
     colour_drift: float
     flicker: float
     computed_by: str
+    rival: float | None = None
 
 
 class Rollout(Protocol):
@@ -173,9 +175,14 @@ class Generator(Protocol):
         """A still picture [H, W, 3]."""
 
     def measure(
-        self, frames: Frames, prompt: str, references: Sequence[Path] = (), before: Frames | None = None
+        self,
+        frames: Frames,
+        prompt: str,
+        references: Sequence[Path] = (),
+        before: Frames | None = None,
+        rivals: Sequence[str] = (),
     ) -> Measures:
-        """Measures frames of one shot; `before`: the frames ahead of its cut."""
+        """Measures frames of one shot; `before`: the frames ahead of its cut; `rivals`: prompts of what it should not show."""
 
 
 REGISTRY: dict[str, str] = {
