@@ -79,7 +79,10 @@ MIN_CUT_CHANGE = 0.02
 """A planned cut between different set-ups changes a pixel by 0.1 to 0.3 on average; noise alone stays below 0.02."""
 MAX_FLICKER = 0.12
 """A jump of the whole picture's brightness inside a shot: the theatre never exceeds 0.03."""
-MAX_EXPOSURE_DRIFT = 0.15
+MAX_EXPOSURE_DRIFT = 0.08
+"""Within a chunk; 80 sound shots stayed below 0.05."""
+MAX_COLOUR_DRIFT = 0.045
+"""Likewise, of the mean colour; they stayed below 0.033."""
 MAX_RIVAL = 0.05
 """How much more a picture may look like another puppet, or none, than like the one that was asked for."""
 MIN_MOTION = 0.0008
@@ -121,6 +124,8 @@ class MeasuredCritic:
             return f"flicker ({m.flicker:.2f} > {MAX_FLICKER})", "rewind", 1, None
         if abs(m.exposure_drift) > MAX_EXPOSURE_DRIFT:
             return f"exposure drifts ({m.exposure_drift:+.2f})", "rewind", 1, None
+        if m.colour_drift > MAX_COLOUR_DRIFT:
+            return f"colour drifts ({m.colour_drift:.2f} > {MAX_COLOUR_DRIFT})", "rewind", 1, None
         moving = next((verb for verb in STRONGER if f" {verb} " in look.prompt), None)
         if moving and m.motion < MIN_MOTION:
             prompt = look.prompt.replace(moving, STRONGER[moving], 1)

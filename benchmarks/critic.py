@@ -73,7 +73,9 @@ def main(generator: str = "nano", cases: str = "60", split: str = "test") -> Non
         if fault == "frozen":
             frames = np.repeat(frames[:1], FRAMES, axis=0)
         elif fault == "colour drift":
-            ramp = np.linspace(1.0, rng.choice((0.6, 1.5)), FRAMES)[:, None, None, None]
+            channels = rng.choice(((1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)))  # all of the light, or a tint
+            end = 1.0 + np.array(channels) * rng.choice((-0.4, 0.5))
+            ramp = np.linspace(np.ones(3), end, FRAMES)[:, None, None, :]
             frames = (frames * ramp).clip(0, 255).astype(np.uint8)
         other = random_role(rng, rng.choice(known.kinds), staging.roles[0].appearance, known=known)  # type: ignore[arg-type]
         before = (

@@ -49,7 +49,7 @@ def measure_frames(
         change = float(np.abs(light[0] - before[-1].astype(np.float32) / 255).mean())
     return Measures(
         prompt=told, reference=alike, cut=change, motion=float(steps.mean()),
-        exposure_drift=float(brightness[-1] - brightness[0]),
+        exposure_drift=float((brightness[-1] - brightness[0]) / max(1e-3, float(brightness.mean()))),
         colour_drift=float(np.linalg.norm(colour[-1] - colour[0]) / 3**0.5),
         flicker=float(np.abs(np.diff(brightness)).max()) if len(light) > 1 else 0.0,
         computed_by=f"CLIP of {name}" if clip is not None else "pixel arithmetic",

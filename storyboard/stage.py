@@ -109,7 +109,7 @@ class Measures:
         reference: similarity to the nearest reference image, -1 … 1, likewise.
         cut: picture change between the frame ahead of the cut and the first frame, 0 … 1.
         motion: mean absolute change between neighbouring frames, 0 … 1.
-        exposure_drift: change of mean brightness from the first frame to the last, -1 … 1.
+        exposure_drift: change of mean brightness from the first frame to the last, as a part of the mean.
         colour_drift: distance between the mean colours of the first frame and the last, 0 … 1.
         flicker: largest change of mean brightness between neighbouring frames, 0 … 1.
         computed_by: what gave `prompt` and `reference`.

@@ -61,7 +61,7 @@ def test_measures_are_those_of_the_frames() -> None:
     frames = np.zeros((4, 8, 8, 3), dtype=np.uint8)
     frames[2:] = 255
     found = measure_frames(frames, "", (), frames[:1] + 255, None, "test")
-    assert found.exposure_drift == pytest.approx(1.0)
+    assert found.exposure_drift == pytest.approx(2.0)
     assert found.flicker == pytest.approx(1.0)
     assert found.motion == pytest.approx(1 / 3)
     assert found.cut == pytest.approx(1.0)

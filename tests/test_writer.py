@@ -140,7 +140,7 @@ def test_a_model_that_breaks_a_third_of_its_answers_still_plans_or_says_why(tmp_
             assert "two tries" in str(error)
             refused += 1
             plan(Talker(0.0), tmp_path / str(seed))  # the same command again goes on with what is kept
-    assert planned + refused == 12 and planned > 0
+    assert planned + refused == 12 and planned >= 10
 
 
 def test_a_long_story_is_read_in_parts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from ..evaluation.readers import LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, WORDS, F
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
-from ..storyboard.caption import caption
-from ..storyboard.vocabulary import KINDS
+from ..storyboard.caption import Staging, caption
+from ..storyboard.vocabulary import HUES, KINDS
 from .growth import Rows, grow, shared_rows, words_of
 from .recipe import EyesSettings
 from .sizes import Size
@@ -32,23 +32,43 @@ READ_FRAME = 2
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """Short clips [B, 4, 3, H, W], their captions and their labels."""
+    """Short clips [B, 4, 3, H, W], their captions, captions that differ from them in one thing, and their labels."""
 
     clips: Tensor
     captions: list[str]
+    rivals: list[str]
     labels: dict[str, Tensor]
 
 
 def random_frames(seed: int, count: int, size: Size) -> FrameBatch:
     """`count` random moments of the films that start at `seed`."""
-    clips, captions, labels = [], [], []
+    clips, captions, rivals, labels = [], [], [], []
     for index in range(count):
         scene = random_moment(seed + index, width=size.width, height=size.height)
         moments = torch.arange(4) / FPS + random.Random(f"frames/{seed + index}").uniform(0.0, 3.0)
         clips.append(scene.draw(moments).frames)
         captions.append(caption(scene.staging))
+        rivals.append(caption(rival_staging(random.Random(f"rival/{seed + index}"), scene.staging)))
         labels.append(labels_of(scene, float(moments[READ_FRAME])))
-    return FrameBatch(torch.stack(clips), captions, {k: torch.stack([one[k] for one in labels]) for k in labels[0]})
+    return FrameBatch(
+        torch.stack(clips), captions, rivals, {k: torch.stack([one[k] for one in labels]) for k in labels[0]}
+    )
+
+
+def rival_staging(rng: random.Random, staging: Staging) -> Staging:
+    """The same with one puppet of another kind or hue, or without it: what a CLIP must tell apart to be of use to a critic."""
+    index = rng.randrange(len(staging.roles))
+    role, others = staging.roles[index], (*staging.roles[:index], *staging.roles[index + 1 :])
+    what = rng.choice(("kind", "kind", "hue", "gone"))
+    if what == "gone":
+        view = "medium" if staging.view in ("close", "over") else staging.view
+        return replace(staging, roles=others, view=view)
+    if what == "hue" and role.appearance is not None:
+        hue = rng.choice([h for h in HUES if h != role.appearance.hue])
+        role = replace(role, appearance=replace(role.appearance, hue=hue))
+    else:
+        role = replace(role, kind=rng.choice([k for k in KINDS if k not in {r.kind for r in staging.roles}]))
+    return replace(staging, roles=(*staging.roles[:index], role, *staging.roles[index + 1 :]))
 
 
 def build_clip(vocabulary: int) -> Any:
@@ -134,7 +154,7 @@ class EyesStage:
         frames = clips[:, READ_FRAME]
         labels = {name: value.to(self.device) for name, value in batch.labels.items()}
         clip: Any = self.nets["clip"]
-        ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions, TEXT_TOKENS))
+        ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions + batch.rivals, TEXT_TOKENS))
         pixels = Clip(clip, self.tokenizer, TEXT_TOKENS).pixels(frames)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             read = self.nets["reader"](F.interpolate(frames, (READ_HEIGHT, READ_WIDTH), mode="area"))
@@ -149,7 +169,7 @@ class EyesStage:
             reading = reading + F.cross_entropy(out[name], labels[name], ignore_index=-1)
         logits = clip.logit_scale.exp() * F.normalize(seen, dim=-1) @ F.normalize(told, dim=-1).T
         same = torch.arange(len(frames), device=self.device)
-        contrast = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        contrast = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T[: len(frames)], same)) / 2
         puppets = labels["kind"] > 0
         right = (out["kind"].argmax(dim=1) == labels["kind"])[puppets].float().mean()
         return {"loss": reading + contrast, "contrast": contrast, "puppets_right": right}

@@ -39,6 +39,8 @@ from .store import PassStore
 
 Value = TypeVar("Value", bound=BaseModel)
 MIN_SECONDS, MAX_SECONDS = 4.0, 3600.0
+PASS_TRIES = 3
+"""How often a pass is asked for, each time with a repair turn: cheaper models break many of their answers."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,22 @@ class ModelPlanner:
         if kept is not None and not check(kept):
             self._heard(PassReport(name, True, False))
             return kept
-        said: Answered = ask(self._model, messages, answer, check=check)
+        said = self._persistent(messages, answer, check)
         self._store.put(name, asked, said.value, model=self.signature, prompt=prompt.mark)
         self._heard(PassReport(name, False, said.repaired))
         value: Value = said.value
         return value
+
+    def _persistent(
+        self, messages: Sequence[Message], answer: type[Value], check: Callable[[Value], list[str]]
+    ) -> Answered:
+        """An answer; where the repair turn did not help, the question is put anew."""
+        for _ in range(PASS_TRIES - 1):
+            try:
+                return ask(self._model, messages, answer, check=check)
+            except BadAnswer:
+                continue
+        return ask(self._model, messages, answer, check=check)
 
 
 class _Session:
