@@ -37,6 +37,7 @@ from .console.options import (
     SecondsOpt,
     SeedOpt,
     SetOpt,
+    TakesOpt,
     TemplateOpt,
     VerboseOpt,
     reported,
@@ -132,12 +133,12 @@ def film(
     story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to go on with.")],
     out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    takes: TakesOpt = None, casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
     json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Makes a film of a story, or goes on with one that was begun."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.director import Order
         from .agents.session import shoot
         from .console.display import open_display
@@ -190,13 +191,13 @@ def plan(
     story: Annotated[str, typer.Argument(metavar="STORY|DIR", help="A story (file, text or -), or a production to revise.")],
     out: OutOpt = None, seconds: SecondsOpt = None, seed: SeedOpt = None, template: TemplateOpt = None, set_: SetOpt = None,
     planner: PlannerOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
+    takes: TakesOpt = None, casting: CastingOpt = None, budget: BudgetOpt = None, price: PriceOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None,
     json: JsonOpt = False, verbose: VerboseOpt = False, quiet: QuietOpt = False, debug: DebugOpt = False,
     revise: Annotated[str | None, typer.Option("--revise", metavar="NOTE", help="Change DIR's script as the note asks, and nothing else.")] = None,
 ) -> None:  # fmt: skip
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
+        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.session import plan as plan_pages
         from .animatic.movie import draw_panels
         from .console.display import open_display
@@ -267,7 +268,7 @@ def shoot(
     again: Annotated[bool, typer.Option("--again", help="Make new takes also where nothing changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be shot, how long it takes, what it costs.")] = False,
     seed: SeedOpt = None, generator: GeneratorOpt = None, memory: MemoryOpt = None, critic: CriticOpt = None,
-    review: ReviewOpt = None, reference: ReferenceOpt = None, json: JsonOpt = False, verbose: VerboseOpt = False,
+    takes: TakesOpt = None, review: ReviewOpt = None, reference: ReferenceOpt = None, json: JsonOpt = False, verbose: VerboseOpt = False,
     quiet: QuietOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Shoots what changed, or the shots you name."""
@@ -279,7 +280,7 @@ def shoot(
 
         positions = session.parse_shots(shots)
         production, settings = _open(
-            folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, review=review)
+            folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review)
         )
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:

@@ -162,7 +162,11 @@ class Director:
 
     def circle(self, state: State) -> State:
         record = self.floor.finish()
-        return {"take": self.floor.choose(record, newest=self.order.again)}
+        another = not self.order.again and len(self.floor.rivals(record)) < self.settings.takes
+        return {
+            "take": self.floor.choose(record, newest=self.order.again),
+            "decision": "another" if another else "circled",
+        }
 
     def ask_take(self, state: State) -> State:
         shot = list(self.floor.script().shots())[state["position"] - 1]
@@ -250,7 +254,11 @@ class Director:
             lambda s: {"reshoot": "begin", "whole": "circle"}.get(s["decision"], "roll"),
             ["begin", "circle", "roll"],
         )
-        graph.add_conditional_edges("circle", lambda s: go("takes", "ask_take", "next_shot"), ["ask_take", "next_shot"])
+        graph.add_conditional_edges(
+            "circle",
+            lambda s: "begin" if s["decision"] == "another" else go("takes", "ask_take", "next_shot"),
+            ["begin", "ask_take", "next_shot"],
+        )
         graph.add_conditional_edges(
             "ask_take", lambda s: "stop" if s["decision"] == "terminate" else "take_answer", ["take_answer", "stop"]
         )

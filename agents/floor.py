@@ -421,11 +421,14 @@ class Floor:
         folder = self.production.folder.resolve()
         return [path.relative_to(folder).as_posix() for path in paths]
 
+    def rivals(self, record: TakeRecord) -> list[TakeRecord]:
+        """All takes that show what this one was asked for, itself among them."""
+        found = [read_take(self.production, record.shot, n) for n in takes_of(self.production, record.shot)]
+        return [r for r in found if r is not None and r.depends == record.depends]
+
     def _best(self, record: TakeRecord) -> int:
         """The take to circle: the best score among the current ones, the later one on a tie."""
-        found = [read_take(self.production, record.shot, n) for n in takes_of(self.production, record.shot)]
-        current = [r for r in found if r is not None and r.depends == record.depends]
-        return max(current, key=lambda r: (r.score if r.score is not None else 1.0, r.take)).take
+        return max(self.rivals(record), key=lambda r: (r.score if r.score is not None else 1.0, r.take)).take
 
     def choose(self, record: TakeRecord, newest: bool) -> int:
         """Circles the newest take (asked for by a person) or the best one."""

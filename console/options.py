@@ -42,6 +42,9 @@ MemoryOpt = Annotated[
 CriticOpt = Annotated[
     str | None, typer.Option("--critic", help="Who reviews: measured, none, openai:MODEL, gemini:MODEL.")
 ]
+TakesOpt = Annotated[
+    int | None, typer.Option("--takes", help="Takes of every shot; the best by the critic's score is circled.")
+]
 CastingOpt = Annotated[
     str | None,
     typer.Option("--casting", help="Who draws references: generator, or an image model (openai:MODEL, gemini:MODEL)."),

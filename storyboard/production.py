@@ -31,6 +31,7 @@ class Settings(BaseModel):
 
     Attributes:
         parameters: values of the script template's parameters.
+        takes: of every shot; the best by score is circled.
         casting: who draws references: the generator, or a provider's image model.
         budget: dollars that language models may cost the film in all.
         price: dollars per million tokens sent and received, and perhaps for a picture.
@@ -46,6 +47,7 @@ class Settings(BaseModel):
     memory: str | None = None
     critic: str = "measured"
     casting: str = "generator"
+    takes: int = Field(default=1, ge=1, le=20)
     seed: int = Field(default=0, ge=0, lt=2**63)
     seconds: float = Field(default=20.0, gt=0, le=36_000)
     review: list[ReviewPoint] = []

@@ -17,7 +17,7 @@ import pytest
 from filmwright.agents import floor as floor_module
 from filmwright.cli import app
 from filmwright.storyboard.production import Production
-from filmwright.storyboard.takes import circled, read_take_chunks
+from filmwright.storyboard.takes import circled, latents_hash, read_take, read_take_chunks, takes_of
 from filmwright.storyboard.timeline import build_timeline
 from filmwright.storyboard.video import count_frames
 from PIL import Image
@@ -388,3 +388,15 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(made: Path) -> None:
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = "import sys, filmwright.cli; sys.exit(any(m in sys.modules for m in ('torch', 'langgraph', 'diffusers', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_several_takes_the_best_is_circled(tmp_path: Path, story: str, tiny_bundle: Path) -> None:
+    run("film", story, "--generator", tiny_bundle, "-o", "film", *SHORT, "--takes", "3")
+    production = Production.open(tmp_path / "film")
+    for shot in production.read_script().shots():
+        takes = [read_take(production, shot.id, n) for n in takes_of(production, shot.id)]
+        assert len(takes) == 3
+        record = circled(production, shot.id)
+        assert record is not None and record.score == max(t.score or 0.0 for t in takes if t)
+        latents = {latents_hash([c.latents for c in read_take_chunks(production, t) or []]) for t in takes if t}
+        assert len(latents) == 3
