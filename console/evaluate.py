@@ -114,3 +114,32 @@ def evaluate_truth(
         reader = load_reader(reader_folder(generator))
         found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots))
         _show(found, truth_table, json)
+
+
+@evaluate_app.command("claims")
+def evaluate_claims(
+    generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="Weights of ours that every arm goes on from.")] = "nano",
+    films: Annotated[int, typer.Option("--films", min=2, max=10_000, help="Held-out films for each number.")] = 40,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Training of each stage of an arm that needs its own weights.")] = 20.0,
+    only: Annotated[str | None, typer.Option("--only", help="Claims, with commas between: routing, multi-shot, few-steps, adversarial, caches, state.")] = None,
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Keeps what is trained and measured; the same command goes on.")] = Path("runs/claims"),
+    page: Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Where to write the page (default: DIR/claims.md).")] = None,
+    seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Measures what the three papers claim, at our size: six claims, a few arms each. A night on two cores."""
+    with reported(debug):
+        from ..evaluation.claims import Lab, measure_claims, weights_folder
+        from ..evaluation.claims_page import write_page
+        from .tables import claims_table
+
+        began = time.monotonic()
+
+        def tell(text: str) -> None:
+            print(f"{(time.monotonic() - began) / 60:6.1f} min  {text}", file=sys.stderr, flush=True)
+
+        lab = Lab(weights_folder(generator), folder, films=films, minutes=minutes, seed=seed, tell=tell)
+        found = measure_claims(lab, tuple(part.strip() for part in only.split(",")) if only else ())
+        target = page or folder / "claims.md"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_page(found, target)
+        _show({**found, "page": str(target)}, claims_table, json)

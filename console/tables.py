@@ -189,9 +189,21 @@ def recall_table(found: dict[str, Any]) -> str:
         f"{'gap':>10} " + " ".join(f"{name:>22}" for name in names),
     ]  # fmt: skip
     for gap, rates in [*found["gaps"].items(), ("truth", found["truth"])]:
-        row = " ".join(f"{r['rate']:>7.0%} ({r['low']:>4.0%} – {r['high']:>4.0%})" for r in rates.values())
+        row = " ".join(f"{rates[n]['rate']:>7.0%} ({rates[n]['low']:>4.0%} – {rates[n]['high']:>4.0%})" for n in names)
         lines.append(f"{int(gap) * 3 if gap != 'truth' else gap:>10} {row}")
     lines.append(
         f"{'chance':>10} hue {found['chance']['hue']:.0%}, pattern and accessory {found['chance']['pattern']:.0%}"
     )
+    return "\n".join(lines)
+
+
+def claims_table(found: dict[str, Any]) -> str:
+    """What came out of the papers' claims."""
+    lines = [f"{found['weights']}, {found['films']} films for each number; scored by {found['scored_by']}"]
+    for claim in found["claims"].values():
+        lines += ["", claim["says"]]
+        for row in claim["rows"]:
+            part = "per second" not in row["measure"] and "motion" not in row["measure"]
+            value = f"{row['value']:>6.0%}  ({row['low']:.0%} – {row['high']:.0%})" if part else f"{row['value']:>6.3g}"
+            lines.append(f"  {row['arm']:34} {row['measure']:40} {value}")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ from .readers import LOOKS, FrameReader, read
 GAPS = (0, 2, 4, 8, 12)
 """Chunks between the shot that introduces a puppet and the one that recalls it: 0 to 36 latent frames."""
 RECALL_CHUNKS = 1
+ROUTED, WINDOW = "routed to it", 3
 
 
 def recall_film(seed: int, gap: int, known: Vocabulary = FULL) -> tuple[Film, Role]:
@@ -60,13 +61,18 @@ def _as_chunks(generator: Generator, frames: torch.Tensor, chunks: int) -> list[
 
 def evaluate_recall(
     generator: Generator, reader: FrameReader, *, films: int, seed: int, gaps: tuple[int, ...] = GAPS,
-    on_film: Callable[[int], None] = lambda n: None,
+    on_film: Callable[[int], None] = lambda n: None, oracle: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Rates of kind, each look and all looks together, by gap in chunks; `films` for each gap."""
+    """Rates of kind, each look and all looks together, by gap in chunks, and of routed frames that show the puppet; `films` for
+    each gap.
+
+    Args:
+        oracle: leave out of history whatever lies before the last window and does not show the puppet.
+    """
     profile = generator.profile
-    names = ("kind", *LOOKS, "identity")
+    names = ("kind", *LOOKS, "identity", ROUTED)
     tallies = {gap: {name: Tally() for name in names} for gap in gaps}
-    truth = {name: Tally() for name in names}
+    truth = {name: Tally() for name in names if name != ROUTED}
     began = time.perf_counter()
     for number, gap in enumerate(gaps):
         for index in range(films):
@@ -74,15 +80,26 @@ def evaluate_recall(
             assert who.appearance is not None
             render = render_film(film, width=profile.width, height=profile.height)
             rollout, start, prompts = generator.start(seed + index), 0, film.prompts()
+            fed, shown = 0, range(0)
             for place, shot in enumerate(film.shots):
                 end = start + shot.chunks
                 prompt = prompts[start].removeprefix(CUT_MARK)
+                shows = any(role.kind == who.kind for role in shot.staging.roles)
+                if oracle and not shows and sum(s.chunks for s in film.shots[place:-1]) > WINDOW:
+                    start = end
+                    continue
                 rollout.begin_shot(prompt, shot=f"s{place}", take=1)
+                if shows and place < len(film.shots) - 1:
+                    shown = range(fed * profile.chunk_latents, (fed + shot.chunks) * profile.chunk_latents)
                 if place < len(film.shots) - 1:
                     for chunk in _as_chunks(generator, render.frames[start * 12 : end * 12], shot.chunks):
                         rollout.feed(chunk, decode=False)
+                        fed += 1
                 start = end
-            made = torch.from_numpy(rollout.step().frames).permute(0, 3, 1, 2).float() / 255
+            chunk_made = rollout.step()
+            made = torch.from_numpy(chunk_made.frames).permute(0, 3, 1, 2).float() / 255
+            recalled = [frame for layer in chunk_made.recalled for frame in layer]
+            tallies[gap][ROUTED].add(sum(frame in shown for frame in recalled), len(recalled))
             _score(tallies[gap], reader, who.kind, who.appearance, made)
             _score(truth, reader, who.kind, who.appearance, render.frames[-12:])
             on_film(number * films + index + 1)

@@ -80,6 +80,7 @@ class FilmSettings(StageSettings):
         matter: weight of puppets against their surroundings, beyond 1.
         picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
             which they are labelled (FilmWeaver: 100-400 and 0-100).
+        cuts: how often a chunk of a small-world film begins a new shot; 0 for films of one shot.
         pinned: how often the pictures are references, and captions leave looks to them; else keyframes of earlier shots.
     """
 
@@ -93,6 +94,7 @@ class FilmSettings(StageSettings):
     picture_noise: tuple[Timestep, Timestep] = (0, 300)
     history_noise: tuple[Timestep, Timestep] = (0, 100)
     pinned: Fraction = 0.5
+    cuts: Fraction = 0.4
 
     @model_validator(mode="after")
     def _sensible(self) -> FilmSettings:

@@ -184,7 +184,7 @@ class Shop:
         source: SmallWorld | ClipFolder
         if self.size is not None:
             autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
-            source = SmallWorld(self.size, autoencoder, chunks=settings.chunks, length=length)
+            source = SmallWorld(self.size, autoencoder, chunks=settings.chunks, length=length, cuts=settings.cuts)
             tokenizer, embed, count = build_tokenizer(), None, None
         else:
             assert self.bundle is not None

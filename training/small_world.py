@@ -13,7 +13,17 @@ from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import KINDS
 from .films import PICTURES, LatentFilm, to_chunks
 from .sizes import Size
-from .world import FRAMES_PER_LATENT, SPLITS, Film, Render, draw_reference, random_appearance, random_film, render_film
+from .world import (
+    CUT_PROBABILITY,
+    FRAMES_PER_LATENT,
+    SPLITS,
+    Film,
+    Render,
+    draw_reference,
+    random_appearance,
+    random_film,
+    render_film,
+)
 
 LEAVE_TO_PICTURE = 0.7
 """How often the pinned caption of a puppet leaves its looks to its picture."""
@@ -24,6 +34,7 @@ class SmallWorld:
 
     Args:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
+        cuts: how often a chunk begins a new shot.
     """
 
     def __init__(
@@ -34,12 +45,13 @@ class SmallWorld:
         chunks: int,
         length: int,
         split: str = "train",
+        cuts: float = CUT_PROBABILITY,
     ) -> None:
         self.size, self.autoencoder = size, autoencoder
-        self.chunks, self.length, self.first = chunks, length, SPLITS[split]
+        self.chunks, self.length, self.first, self.cuts = chunks, length, SPLITS[split], cuts
 
     def film(self, number: int) -> LatentFilm:
-        film = random_film(self.first + number, self.chunks)
+        film = random_film(self.first + number, self.chunks, cuts=self.cuts)
         render = render_film(
             film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
         )

@@ -106,8 +106,8 @@ def _random_cast(rng: random.Random, known: Vocabulary) -> list[tuple[str, Appea
     return cast
 
 
-def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL) -> Film:
-    """A film of `chunks` chunks, drawn from its seed alone, in words that are known."""
+def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL, cuts: float = CUT_PROBABILITY) -> Film:
+    """A film of `chunks` chunks, drawn from its seed alone, in words that are known; `cuts`: how often a chunk begins a shot."""
     rng = random.Random(seed)
     cast = _random_cast(rng, known)
     sets = rng.sample(known.sets, 2)
@@ -116,7 +116,7 @@ def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL) -> Film:
     light = Daylight(0.0, rng.uniform(*LIGHT_PER_SECOND) if rng.random() < 0.5 else 0.0)
     lengths = [1]
     for _ in range(chunks - 1):
-        if rng.random() < CUT_PROBABILITY:
+        if rng.random() < cuts:
             lengths.append(1)
         else:
             lengths[-1] += 1

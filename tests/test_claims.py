@@ -1,0 +1,113 @@
+"""The papers' claims: every one is measured from end to end, on weights of no size that know nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from filmwright.cli import app
+from filmwright.evaluation.claims import CLAIMS, Lab, _evening, measure_claims
+from filmwright.evaluation.readers import WORDS, FrameReader
+from filmwright.generator.autoencoder import TinyVideoAutoencoder
+from filmwright.generator.text import build_tokenizer
+from filmwright.storyboard.errors import InputError
+from filmwright.training.eyes import build_clip
+from filmwright.training.parallel import World
+from filmwright.training.recipe import Recipe
+from filmwright.training.run import Order, Shop
+from filmwright.training.sizes import SIZES, Size
+from filmwright.training.trainer import Budget, Run
+from typer.testing import CliRunner
+
+ALONE = World(0, 1, torch.device("cpu"))
+SMALL = Size("small", 32, 16, heads=2, head_width=12, layers=1, ffn=24)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole model of the smallest size, as good as untrained."""
+    monkeypatch.setitem(SIZES, "small", SMALL)
+    torch.manual_seed(0)
+    run, narrow = tmp_path / "run", (8, 8, 8)
+    TinyVideoAutoencoder(encoder_widths=narrow, decoder_widths=narrow, decoder_blocks=(1, 1, 1)).save_pretrained(
+        run / "eye" / "vae"
+    )
+    tokenizer = build_tokenizer()
+    for part, model in (("clip", build_clip(len(tokenizer))), ("reader", FrameReader(WORDS, width=8))):
+        model.save_pretrained(run / "eye" / part)
+    tokenizer.save_pretrained(run / "eye" / "tokenizer")
+    stages = [
+        {"name": "eye", "kind": "autoencoder", "learning_rate": 1e-3},
+        {
+            "name": "base",
+            "kind": "tuning",
+            "learning_rate": 1e-3,
+            "films": 1,
+            "chunks": 2,
+            "memories": {"window(1)": 1},
+        },
+    ]
+    recipe = Recipe.model_validate({"name": "small", "size": "small", "memory": "window(1)", "stages": stages})
+    shop = Shop(recipe, Order(run, scratch=True), ALONE)
+    found = Run(shop.stage(recipe.stage("base")), run / "base", ALONE, 0, lambda progress: None)
+    found.resume()
+    found.go(Budget(steps=1))
+    return shop.write_bundle()
+
+
+def test_every_claim_has_its_own_key_and_says_what_it_is() -> None:
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS) == 6
+    assert all(claim.says and claim.measured for claim in CLAIMS)
+
+
+@pytest.mark.parametrize("key", ["routing", "state"])
+def test_a_claim_that_needs_no_training_is_measured_and_kept(key: str, weights: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    lab = Lab(weights, tmp_path / "lab", films=2, minutes=0.01, tell=told.append)
+    found = measure_claims(lab, (key,))
+    rows = found["claims"][key]["rows"]
+    assert len({row["arm"] for row in rows}) >= 3 and all(row["asked"] > 0 for row in rows)
+    if key == "routing":
+        to_it = {row["value"] for row in rows if row["arm"] == "oracle" and "recalled frames" in row["measure"]}
+        assert to_it == {1.0}  # the oracle has nothing else to recall
+    assert told
+    told.clear()
+    assert measure_claims(lab, (key,))["claims"] == found["claims"] and told == []
+
+
+def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> None:
+    command = [
+        "evaluate",
+        "claims",
+        str(weights),
+        "--only",
+        "multi-shot",
+        "--films",
+        "2",
+        "--minutes",
+        "0.02",
+        "-o",
+        "lab",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    arms = {row["arm"] for row in found["claims"]["multi-shot"]["rows"]}
+    assert arms == {"tuned on films of one shot", "tuned on films of several shots"}
+    assert "Multi-shot tuning" in Path("lab/claims.md").read_text(encoding="utf-8")
+    assert Path("lab/claims-multi-shot.png").is_file()
+    for arm in ("multi-shot", "single-shot"):
+        assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
+
+
+def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'magic' is unknown: choose of routing"):
+        measure_claims(Lab(weights, tmp_path, films=2, minutes=1), ("magic",))
+
+
+def test_the_light_of_an_evening_ends_in_each_of_its_thirds() -> None:
+    ends = {round(_evening(seed).shots[-1].daylight.later, 2) for seed in range(40)}
+    assert len(ends) == 3
