@@ -103,6 +103,14 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
         assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
 
 
+@pytest.mark.parametrize(("key", "arms"), [("few-steps", 4), ("adversarial", 2), ("caches", 4)])
+def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: Path, tmp_path: Path) -> None:
+    found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))
+    rows = found["claims"][key]["rows"]
+    assert len({row["arm"] for row in rows}) == arms
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["asked"] and row["value"] == row["value"])
+
+
 def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'magic' is unknown: choose of routing"):
         measure_claims(Lab(weights, tmp_path, films=2, minutes=1), ("magic",))
