@@ -20,7 +20,8 @@ class Verdict(BaseModel):
     """What the critic wants.
 
     continue: go on. reprompt: `prompt` from the next chunk on. rewind: drop the last `chunks` chunks and draw them anew.
-    reshoot: give the take up and begin another. ask: a person should look. `marks`: 0 … 1 by criterion, of a critic that looks.
+    reshoot: give the take up and begin another. ask: a person should look. `marks`: 0 … 1 by criterion, of a critic that looks;
+    `by`: which model, and which version of its prompt.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -31,6 +32,7 @@ class Verdict(BaseModel):
     chunks: int = Field(default=0, ge=0)
     prompt: str | None = None
     marks: dict[str, float] | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ class Viewer:
         view: View = said.value
         marks = {name: mark.score for name, mark in view.marks().items()}
         score = round((measured.score + sum(marks.values()) / len(marks)) / 2, 4)
-        return self._affordable(view, look, score)
+        verdict = self._affordable(view, look, score)
+        return verdict.model_copy(update={"by": f"{self._model.name} {prompt.mark}"})
 
     def _wrong(self, view: View, look: Look) -> list[str]:
         """What the model may not answer."""

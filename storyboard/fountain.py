@@ -13,7 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from .errors import InputError
-from .script import Angle, Continuity, Entity, EntityKind, Line, Movement, Scene, Script, Shot, ShotSize, Transition
+from .script import (
+    Angle,
+    Continuity,
+    Entity,
+    EntityKind,
+    Line,
+    Movement,
+    Scene,
+    Script,
+    Shot,
+    ShotSize,
+    Transition,
+    letters,
+)
 
 HEADING = re.compile(r"^\s*(?:\.(?=[^.])|(?:INT|EXT|EST|INT\.?/EXT|I/E)[. ])", re.IGNORECASE)
 ENTITY_NOTE = re.compile(r"entity (\S+) \((character|prop|location)\) (.*?):\s*(.*)", re.DOTALL)
@@ -209,7 +222,7 @@ def script_of(screenplay: Screenplay, lengths: list[float] | None = None) -> tup
             lines = [Line(speaker=cast.speaker(who), text=text) for who, text in passage.lines]
             seen = [*cast.mentioned(passage.action), *(line.speaker for line in lines if line.speaker)]
             values: dict[str, Any] = {
-                "id": f"{number}{chr(65 + index % 26)}{index // 26 or ''}", "seconds": lengths[passage_number] if lengths else 2.0,
+                "id": f"{number}{letters(index)}", "seconds": lengths[passage_number] if lengths else 2.0,
                 "action": passage.action or ("" if "id" in passage.given else "They talk."), "entities": list(dict.fromkeys(seen))[:3], "lines": lines,
             }  # fmt: skip
             shots.append(Shot(**{**values, **passage.given}))

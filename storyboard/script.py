@@ -6,6 +6,7 @@ reference to an entity resolves. Times are in seconds.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Annotated, Literal
@@ -183,6 +184,15 @@ class Script(_Part):
 
     def seconds(self) -> float:
         return sum(shot.seconds for shot in self.shots())
+
+
+def letters(index: int) -> str:
+    """A … Z, AA … (spreadsheet fashion): the part of a shot's id after its scene's number; `index` from 0."""
+    text, index = "", index + 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = string.ascii_uppercase[rest] + text
+    return text
 
 
 def _unique(what: str, ids: Iterable[str]) -> None:

@@ -108,7 +108,9 @@ def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: 
     found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))
     rows = found["claims"][key]["rows"]
     assert len({row["arm"] for row in rows}) == arms
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["asked"] and row["value"] == row["value"])
+    assert all(
+        row["low"] <= row["value"] <= row["high"] for row in rows if row["asked"] and row["value"] == row["value"]
+    )
 
 
 def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_it_is_shown_the_intent_and_gives_marks() -> None:
     viewer, model = critic(view())
     verdict = viewer.review(look())
     assert verdict.action == "continue" and verdict.marks is not None and verdict.marks["setting"] == 0.9
+    assert verdict.by == "scripted:x critic@1"
     said = model.heard[0][0].text
     assert "A fox waits." in said and "fox must look like" in said and PROMPT in said
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, too_slow
 from .language import (
-    AnswerCutOff,
     Completion,
     Message,
     ModelError,
@@ -17,7 +17,6 @@ from .language import (
     Usage,
     WrongAccess,
 )
-from .openai import RETRIES, checked_key, checked_url
 
 HOME = "https://generativelanguage.googleapis.com"
 TRANSIENT = [408, 409, 429, 500, 502, 503, 504]
@@ -75,15 +74,11 @@ class GeminiModel:
         except errors.APIError as error:
             raise self._explained(error, bool(images)) from None
         except httpx2.TimeoutException:
-            raise Unreachable(
-                f"{self.name} gave no answer in time: raise FILMWRIGHT_MODEL_TIMEOUT (seconds), or try later"
-            ) from None
+            raise too_slow(self.name) from None
         except httpx2.ConnectError as error:
             raise Unreachable(f"no connection to {self._url} ({error}): is it reachable from here?") from None
         except (httpx2.HTTPError, json.JSONDecodeError, errors.UnknownApiResponseError) as error:
-            raise AnswerCutOff(
-                f"{self.name} broke off its answer ({str(error)[:120]}): run the same command again"
-            ) from None
+            raise broke_off(self.name, str(error)[:120]) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -126,13 +121,9 @@ class GeminiModel:
         if finished in DECLINED:
             raise ModelRefused(f"{self.name} declined to go on ({finished.lower()}): change the story, or the model")
         if finished == "MAX_TOKENS":
-            raise AnswerCutOff(
-                f"{self.name} reached its longest answer after {len(text)} characters: use a model that may say more"
-            )
+            raise ran_out(self.name, text)
         if finished is None:
-            raise AnswerCutOff(
-                f"{self.name} broke off its answer after {len(text)} characters: run the same command again"
-            )
+            raise broke_off(self.name, f"after {len(text)} characters")
         return Completion(text, usage)
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:

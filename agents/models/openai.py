@@ -9,10 +9,9 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, too_slow
 from .language import (
-    AnswerCutOff,
     Completion,
     Message,
     ModelError,
@@ -24,45 +23,6 @@ from .language import (
 )
 
 HOME = "https://api.openai.com/v1"
-RETRIES = 4
-"""With back-off, on 408, 409, 429 and 5xx only, and when no connection comes about; Retry-After is obeyed."""
-
-
-def checked_key(name: str, value: str | None, example: str, stranger: str) -> str:
-    """An API key that can be one.
-
-    Args:
-        example: how keys of this provider begin; `stranger`: how those of another do.
-
-    Raises:
-        WrongAccess: missing, with blanks or quotes in it, or another provider's.
-    """
-    if not value:
-        raise WrongAccess(f"{name} is not set: export your key, or name a local server")
-    if value != value.strip() or any(c.isspace() or c in "\"'" for c in value):
-        raise WrongAccess(f"{name} has blanks or quotes in it: copy the key alone")
-    if value.startswith(stranger):
-        raise WrongAccess(
-            f"{name} begins with {stranger}, as another provider's keys do; this one's begin with {example}"
-        )
-    if value.startswith(example) and len(value) < 20:
-        raise WrongAccess(f"{name} has only {len(value)} characters: it was copied in part")
-    return value
-
-
-def checked_url(name: str, value: str) -> str:
-    """A server's address.
-
-    Raises:
-        WrongAccess: not http(s), or the address of one call instead of the server's.
-    """
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WrongAccess(f"{name}={value!r} is no address: write it like http://localhost:11434/v1")
-    for call in ("/chat/completions", "/completions", "/responses"):
-        if parts.path.rstrip("/").endswith(call):
-            raise WrongAccess(f"{name}={value!r} is the address of one call: leave {call} out")
-    return value.rstrip("/")
 
 
 class OpenAIModel:
@@ -114,15 +74,11 @@ class OpenAIModel:
         except openai.APIStatusError as error:
             raise self._explained(error, bool(images)) from None
         except openai.APITimeoutError:
-            raise Unreachable(
-                f"{self.name} gave no answer in time: raise FILMWRIGHT_MODEL_TIMEOUT (seconds), or try later"
-            ) from None
+            raise too_slow(self.name) from None
         except openai.APIConnectionError as error:
             raise Unreachable(f"no connection to {self._url} ({_cause(error)}): is the server running?") from None
         except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
-            raise AnswerCutOff(
-                f"{self.name} broke off its answer ({_cause(error)}): run the same command again"
-            ) from None
+            raise broke_off(self.name, _cause(error)) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -158,13 +114,9 @@ class OpenAIModel:
                 f"{self.name}: the provider's content filter stopped the answer; change the story, or the model"
             )
         if finished == "length":
-            raise AnswerCutOff(
-                f"{self.name} reached its longest answer after {len(text)} characters: use a model that may say more"
-            )
+            raise ran_out(self.name, text)
         if finished is None:
-            raise AnswerCutOff(
-                f"{self.name} broke off its answer after {len(text)} characters: run the same command again"
-            )
+            raise broke_off(self.name, f"after {len(text)} characters")
         return Completion(text, usage)
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:

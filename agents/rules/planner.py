@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import string
 import unicodedata
 from dataclasses import dataclass
 from itertools import accumulate
 
 from ...storyboard.errors import InputError
 from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
-from ...storyboard.script import Entity, Line, Scene, Script, Shot
+from ...storyboard.script import Entity, Line, Scene, Script, Shot, letters
 from ...storyboard.staging import puppet_kind
 from ...storyboard.vocabulary import ACCESSORIES, HUES, PATTERNS
 from ...templates.script_template import ScriptTemplate, ShotRole
@@ -74,7 +73,7 @@ class RulesPlanner:
             scene = scenes[-1]
             scene.shots.append(
                 Shot(
-                    id=f"{len(scenes)}{_letters(len(scene.shots))}",
+                    id=f"{len(scenes)}{letters(len(scene.shots))}",
                     seconds=length,
                     size=grammar.sizes[turn % len(grammar.sizes)],
                     movement=grammar.movements[turn % len(grammar.movements)],
@@ -217,16 +216,6 @@ def _clip(text: str, length: int) -> str:
 
 def _article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
-
-
-def _letters(index: int) -> str:
-    """A … Z, AA … (spreadsheet fashion)."""
-    text = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        text = string.ascii_uppercase[rest] + text
-    return text
 
 
 def _title(reading: Reading) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ...storyboard.errors import InputError
-from ...storyboard.script import Entity, Line, Scene, Script, Shot
+from ...storyboard.script import Entity, Line, Scene, Script, Shot, letters
 from ...storyboard.takes import dependency_hash
 from ...storyboard.vocabulary import Vocabulary
 from ...templates.prompt import Prompt, load_prompt
@@ -151,7 +150,7 @@ class ModelPlanner:
             before=before, count=count, story=story,
         ).shots  # fmt: skip
         lengths = _rescaled([shot.seconds for shot in shots], scene.seconds, MIN_SHOT_SECONDS)
-        ids = [f"{number}{_letters(index)}" for index in range(len(shots))]
+        ids = [f"{number}{letters(index)}" for index in range(len(shots))]
         shown = [
             {"id": id_, **shot.model_dump(), "seconds": length}
             for id_, shot, length in zip(ids, shots, lengths, strict=True)
@@ -254,12 +253,3 @@ def _rescaled(lengths: list[float], total: float, least: float = 0.0) -> list[fl
     ends = [least * (i + 1) + spare * sum(weights[: i + 1]) / sum(weights) for i in range(len(lengths))]
     cents = [round(end * 100) for end in ends]
     return [(b - a) / 100 for a, b in zip([0, *cents], cents, strict=False)]
-
-
-def _letters(index: int) -> str:
-    """A … Z, AA … (spreadsheet fashion)."""
-    text, index = "", index + 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        text = string.ascii_uppercase[rest] + text
-    return text
