@@ -254,5 +254,5 @@ def test_a_scripted_model_says_what_it_was_told_to(tmp_path: Path) -> None:
     scripted = ScriptedModel.read(script)
     assert ask(scripted, MESSAGES, Probe).repaired
     assert len(scripted.heard) == 2
-    with pytest.raises(ModelError, match="no answer for Outline"):
+    with pytest.raises(ModelError, match="no answer for this Outline"):
         ask(scripted, MESSAGES, Outline)

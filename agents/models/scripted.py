@@ -1,16 +1,19 @@
 """A language model that says what it was told to say: for tests, demonstrations, and work without a network.
 
-A script is YAML: a list of answers, each with the name of what it answers, and the answer (or `text`, as it is)::
+A script is YAML: a list of answers, each with the name of what it answers, perhaps words that must stand in what is asked (scenes are
+planned side by side), and the answer (or `text`, as it is)::
 
     - {for: Outline, answer: {title: …}}
+    - {for: Shots, when: 'Beat "setup"', answer: {shots: […]}}
     - {for: Outline, text: "not JSON"}
 
-The first answer left for what is asked is given and crossed out; the last one of its kind stays.
+The first answer left that fits is given and crossed out; the last one that fits stays.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +33,7 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     for_: str = Field(alias="for")
+    when: str = ""
     answer: Any = None
     text: str | None = None
     fails: Literal["refused", "cut off", "unreachable"] | None = None
@@ -41,6 +45,7 @@ class ScriptedModel:
     def __init__(self, name: str, answers: Sequence[Said]) -> None:
         self.name = name
         self._left = list(answers)
+        self._lock = threading.Lock()
         self.heard: list[Sequence[Message]] = []
 
     @classmethod
@@ -58,13 +63,15 @@ class ScriptedModel:
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
         """See `LanguageModel.complete`."""
-        self.heard.append(messages)
-        wanted = [said for said in self._left if said.for_ == schema["title"]]
-        if not wanted:
-            raise ModelError(f"{self.name} has no answer for {schema['title']}")
-        said = wanted[0]
-        if len(wanted) > 1:
-            self._left.remove(said)
+        told = "\n".join(message.text for message in messages)
+        with self._lock:
+            self.heard.append(messages)
+            wanted = [said for said in self._left if said.for_ == schema["title"] and said.when in told]
+            if not wanted:
+                raise ModelError(f"{self.name} has no answer for this {schema['title']}")
+            said = wanted[0]
+            if len(wanted) > 1:
+                self._left.remove(said)
         if said.fails:
             raise ModelError(f"{self.name}: {said.fails}")
         text = said.text if said.text is not None else json.dumps(said.answer, ensure_ascii=False)
