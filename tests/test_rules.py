@@ -109,3 +109,10 @@ def test_unknown_templates_and_planners_list_the_known_ones() -> None:
         load_template("opera")
     with pytest.raises(InputError, match="rules"):
         check_planner("oracle")
+
+
+def test_a_conversation_of_two_is_seen_over_a_shoulder() -> None:
+    story = 'A fox met a bear. "Good day," said the fox to the bear. "Good day," said the bear to the fox. The fox and the bear laughed.'
+    script = open_rules().plan(story, template=load_template("fable"), seconds=30, seed=0)
+    over = [shot for shot in script.shots() if shot.angle == "over-shoulder"]
+    assert over and all(len(script.cast_of(shot)) == 2 and shot.lines is not None for shot in over)

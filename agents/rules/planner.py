@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from ...storyboard.errors import InputError
 from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
-from ...storyboard.script import Entity, Line, Scene, Script, Shot, letters
+from ...storyboard.script import Angle, Entity, Line, Scene, Script, Shot, letters
 from ...storyboard.staging import puppet_kind
 from ...storyboard.vocabulary import ACCESSORIES, HUES, PATTERNS
 from ...templates.script_template import ScriptTemplate, ShotRole
@@ -76,6 +76,7 @@ class RulesPlanner:
                     id=f"{len(scenes)}{letters(len(scene.shots))}",
                     seconds=length,
                     size=grammar.sizes[turn % len(grammar.sizes)],
+                    angle=_angle(shot),
                     movement=grammar.movements[turn % len(grammar.movements)],
                     action=_action(shot),
                     entities=entities.cast(shot),
@@ -203,6 +204,13 @@ def _seconds(planned: list[_Planned], template: ScriptTemplate, seconds: float) 
     cents = [round(end * 100) for end in ends]
     lengths = [(b - a) / 100 for a, b in zip([0, *cents[:-1]], cents, strict=True)]
     return [min(length, 60.0) for length in lengths]
+
+
+def _angle(shot: _Planned) -> Angle:
+    """Over the shoulder for a reaction in a conversation of two."""
+    people = {key for sentence in shot.sentences for key in sentence.cast}
+    talking = any(sentence.lines for sentence in shot.sentences)
+    return "over-shoulder" if shot.role == "react" and talking and len(people) > 1 else "eye"
 
 
 def _action(shot: _Planned) -> str:
