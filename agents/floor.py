@@ -6,18 +6,15 @@ All of it can be built again from the production: the rollout is fed the circled
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from .. import __version__
 from ..storyboard.errors import FilmwrightError
-from ..storyboard.files import replacing
-from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import Frames, Generator, Latents, Rollout, open_generator
+from ..storyboard.stage import Frames, Generator, Rollout, open_generator
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
@@ -33,14 +30,13 @@ from ..storyboard.takes import (
 )
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.video import ShotEncoder, save_png
-from .casting import references_of
 from .crew import hire_critic
-from .critic import Critic, Look, Scenery, Verdict
+from .critic import Critic, Verdict
 from .events import Event, Listener
 from .models.registry import is_model
 from .pictures import footage_path, opening_chunks, pinned_images
-from .prompts import rival_prompts, shot_prompt
-from .viewer import contact_sheet
+from .prompts import shot_prompt
+from .rolling import RollingTake, keep_sheet, look_at, said_before
 
 MAX_INTERVENTIONS = 2
 MAX_TAKES = 2
@@ -50,36 +46,6 @@ KEPT_FRAMES = 3
 
 class ShotFailed(Exception):
     """The generator could not make this shot; the film goes on without it."""
-
-
-@dataclass
-class _Take:
-    """The take that is rolling."""
-
-    shot: Shot
-    timing: ShotTiming
-    number: int
-    depends: str
-    rolling: Rolling
-    encoder: ShotEncoder
-    prompts: list[tuple[int, str]]
-    pins: list[tuple[int, list[Path]]]
-    opening: list[Latents]
-    began: float
-    ready: float
-    latents: list[Latents] = field(default_factory=list)
-    firsts: list[Frames] = field(default_factory=list)
-    frames: list[Frames] = field(default_factory=list)
-    last_frames: Frames | None = None
-    draws: dict[int, int] = field(default_factory=dict)
-    verdicts: list[dict[str, object]] = field(default_factory=list)
-    interventions: int = 0
-    again: bool = False
-
-    def standing(self) -> Shot:
-        """The shot as it stands at the newest chunk."""
-        newest = len(self.latents) - 1
-        return next((shot for since, shot in reversed(self.timing.prompt_changes) if since <= newest), self.shot)
 
 
 class Floor:
@@ -92,7 +58,7 @@ class Floor:
         self._rollout: Rollout | None = None
         self._history: list[str] = []
         self._before: Frames | None = None
-        self._take: _Take | None = None
+        self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None
         self.spent: dict[str, float] = {}
@@ -183,7 +149,7 @@ class Floor:
             references=pins,
             continuity=shot.continuity,
         )
-        self._take = _Take(
+        self._take = RollingTake(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
             ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], [(0, pins)],
             opening_chunks(self.production, shot, timing, self.generator), began, began,
@@ -228,7 +194,7 @@ class Floor:
             self._history.append(mark)
 
     @property
-    def take(self) -> _Take:
+    def take(self) -> RollingTake:
         if self._take is None:
             raise FilmwrightError("no take is rolling")
         return self._take
@@ -291,63 +257,26 @@ class Floor:
         assert take.last_frames is not None
         index = len(take.latents) - 1
         began = time.perf_counter()
-        cut = index == 0 and take.timing.position > 1 and take.shot.continuity == "new"
-        measures = self.generator.measure(
-            take.last_frames, take.prompts[-1][1],
-            [path for entity in self.script().cast_of(take.standing()) for path in references_of(self.production, entity)],
-            before=self._before if cut else None, rivals=rival_prompts(take.prompts[-1][1], self.generator.profile),
-        )  # fmt: skip
-        look = Look(
-            measures, take.prompts[-1][1], index, cut, self.generator.profile.prompt_floor,
-            MAX_INTERVENTIONS - take.interventions, MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0),
-            self._scenery(take) if is_model(self.settings.critic) else None,
+        look = look_at(
+            take, self.generator, self.production, self.script(), self._before, interventions_left=MAX_INTERVENTIONS - take.interventions,
+            takes_left=MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0), shows=is_model(self.settings.critic),
         )  # fmt: skip
         draw = take.draws.get(index, 0)
-        verdict = (take.again and self._said_before(take, index, draw)) or self.critic.review(look)
+        before = said_before(self.production, take, index, draw) if take.again and look.scene is not None else None
+        verdict = before or self.critic.review(look)
         self._spend("critic", time.perf_counter() - began)
         entry: dict[str, object] = {
             "chunk": index,
             "draw": draw,
             **verdict.model_dump(exclude_none=True),
-            "measures": _plain(vars(measures)),
+            "measures": _plain(vars(look.measures)),
         }
         if look.scene is not None:
-            entry["sheet"] = self._keep_sheet(take, look.scene)
+            entry["sheet"] = keep_sheet(take, look.scene)
         take.verdicts.append(entry)
         self.production.log("verdict", shot=take.shot.id, take=take.number, **entry)
         self.tell(Event("verdict", {"shot": take.shot.id, **entry}))
         return verdict
-
-    def _said_before(self, take: _Take, index: int, draw: int) -> Verdict | None:
-        """What an interrupted run was told of this very chunk: looking again would cost again."""
-        if not is_model(self.settings.critic):
-            return None
-        place = {"event": "verdict", "shot": take.shot.id, "take": take.number, "chunk": index, "draw": draw}
-        for entry in reversed(self.production.read_log()):
-            if all(entry.get(key) == value for key, value in place.items()):
-                return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
-        return None
-
-    def _scenery(self, take: _Take) -> Scenery:
-        """What a critic that looks is shown."""
-        script, standing = self.script(), take.standing()
-        scene = script.scene_of(take.shot.id)
-        pictures = {}
-        for entity in script.cast_of(standing):
-            for path in references_of(self.production, entity)[:1]:
-                pictures[entity.name] = load_reference(path)
-        before = self._before[-1] if self._before is not None and take.timing.position > 1 else None
-        return Scenery(
-            np.concatenate(take.frames), before, standing.action, script.entity(scene.location).name, scene.time, standing.size,
-            standing.notes, pictures,
-        )  # fmt: skip
-
-    def _keep_sheet(self, take: _Take, scene: Scenery) -> str:
-        """Keeps what the critic saw; returns where, from the take's folder."""
-        name = f"reviews/{len(take.verdicts) + 1:02d}.jpg"
-        with replacing(take.rolling.folder / name) as temporary:
-            contact_sheet(scene.frames, scene.before).save(temporary, format="JPEG", quality=80)
-        return name
 
     def reprompt(self, prompt: str) -> None:
         """Changes the prompt from the next chunk on."""

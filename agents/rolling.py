@@ -1,0 +1,102 @@
+"""A take while it is rolling, and what a critic is shown of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..storyboard.files import replacing
+from ..storyboard.images import load_reference
+from ..storyboard.production import Production
+from ..storyboard.script import Script, Shot
+from ..storyboard.stage import Frames, Generator, Latents
+from ..storyboard.takes import Rolling
+from ..storyboard.timeline import ShotTiming
+from ..storyboard.video import ShotEncoder
+from .casting import references_of
+from .critic import Look, Scenery, Verdict
+from .prompts import rival_prompts
+from .viewer import contact_sheet
+
+
+@dataclass
+class RollingTake:
+    """The take that is rolling."""
+
+    shot: Shot
+    timing: ShotTiming
+    number: int
+    depends: str
+    rolling: Rolling
+    encoder: ShotEncoder
+    prompts: list[tuple[int, str]]
+    pins: list[tuple[int, list[Path]]]
+    opening: list[Latents]
+    began: float
+    ready: float
+    latents: list[Latents] = field(default_factory=list)
+    firsts: list[Frames] = field(default_factory=list)
+    frames: list[Frames] = field(default_factory=list)
+    last_frames: Frames | None = None
+    draws: dict[int, int] = field(default_factory=dict)
+    verdicts: list[dict[str, object]] = field(default_factory=list)
+    interventions: int = 0
+    again: bool = False
+
+    def standing(self) -> Shot:
+        """The shot as it stands at the newest chunk."""
+        newest = len(self.latents) - 1
+        return next((shot for since, shot in reversed(self.timing.prompt_changes) if since <= newest), self.shot)
+
+
+def look_at(
+    take: RollingTake, generator: Generator, production: Production, script: Script, before: Frames | None, *, interventions_left: int,
+    takes_left: int, shows: bool,
+) -> Look:  # fmt: skip
+    """What a critic is shown of a take's newest chunk.
+
+    Args:
+        before: the last chunk of the shot before; `shows`: whether the critic looks at pictures.
+    """
+    assert take.last_frames is not None
+    index, prompt = len(take.latents) - 1, take.prompts[-1][1]
+    cut = index == 0 and take.timing.position > 1 and take.shot.continuity == "new"
+    cast = script.cast_of(take.standing())
+    measures = generator.measure(
+        take.last_frames, prompt, [path for entity in cast for path in references_of(production, entity)],
+        before=before if cut else None, rivals=rival_prompts(prompt, generator.profile),
+    )  # fmt: skip
+    scene = _scenery(take, production, script, before) if shows else None
+    return Look(measures, prompt, index, cut, generator.profile.prompt_floor, interventions_left, takes_left, scene)
+
+
+def _scenery(take: RollingTake, production: Production, script: Script, before: Frames | None) -> Scenery:
+    standing, scene = take.standing(), script.scene_of(take.shot.id)
+    pictures = {}
+    for entity in script.cast_of(standing):
+        for path in references_of(production, entity)[:1]:
+            pictures[entity.name] = load_reference(path)
+    last = before[-1] if before is not None and take.timing.position > 1 else None
+    return Scenery(
+        np.concatenate(take.frames), last, standing.action, script.entity(scene.location).name, scene.time, standing.size,
+        standing.notes, pictures,
+    )  # fmt: skip
+
+
+def said_before(production: Production, take: RollingTake, index: int, draw: int) -> Verdict | None:
+    """What an interrupted run was told of this very chunk: looking again would cost again."""
+    place = {"event": "verdict", "shot": take.shot.id, "take": take.number, "chunk": index, "draw": draw}
+    for entry in reversed(production.read_log()):
+        if all(entry.get(key) == value for key, value in place.items()):
+            return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
+    return None
+
+
+def keep_sheet(take: RollingTake, scene: Scenery) -> str:
+    """Keeps what a critic saw; returns where, from the take's folder."""
+    name = f"reviews/{len(take.verdicts) + 1:02d}.jpg"
+    with replacing(take.rolling.folder / name) as temporary:
+        contact_sheet(scene.frames, scene.before).save(temporary, format="JPEG", quality=80)
+    return name

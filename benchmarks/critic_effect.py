@@ -1,0 +1,79 @@
+"""Whether the measured critic makes films better: held-out films with and without it, the same seeds, read shot by shot.
+
+A shot is right when the readers see its set and all of its puppets. The readers are no part of the critic, which has only the small CLIP
+and arithmetic.
+
+python benchmarks/critic_effect.py [generator] [films] [split]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import torch
+from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic
+from filmwright.agents.floor import MAX_INTERVENTIONS
+from filmwright.agents.prompts import rival_prompts
+from filmwright.evaluation.films import Tally
+from filmwright.evaluation.readers import load_reader, read
+from filmwright.generator.bundle import reader_folder
+from filmwright.storyboard.caption import CUT_MARK
+from filmwright.storyboard.stage import Frames, Generator, open_generator
+from filmwright.storyboard.vocabulary import FULL
+from filmwright.training.world import SPLITS, Film, random_film
+
+
+def shoot(generator: Generator, film: Film, seed: int, critic: Critic) -> tuple[list[Frames], int]:
+    """The frames of every shot, and how often the critic stepped in."""
+    rollout, chunk, stepped_in = generator.start(seed), 0, 0
+    shots: list[Frames] = []
+    for number, shot in enumerate(film.shots):
+        prompt = film.prompts()[chunk].removeprefix(CUT_MARK)
+        rollout.begin_shot(prompt, shot=f"s{number}", take=1)
+        chunk += shot.chunks
+        before, made, left = (shots[-1][-1:] if shots else None), [], MAX_INTERVENTIONS
+        while len(made) < shot.chunks:
+            frames = rollout.step().frames
+            measures = generator.measure(
+                frames, prompt, (), before if not made else None, rival_prompts(prompt, generator.profile)
+            )
+            look = Look(measures, prompt, len(made), number > 0 and not made, generator.profile.prompt_floor, left, 0)
+            if left and critic.review(look).action == "rewind":
+                rollout.rewind(1)
+                left, stepped_in = left - 1, stepped_in + 1
+            else:
+                made.append(frames)
+        shots.append(np.concatenate(made))
+    return shots, stepped_in
+
+
+def main(generator: str = "nano", films: str = "40", split: str = "test") -> None:
+    opened, reader = open_generator(generator), load_reader(reader_folder(generator))
+    known = opened.profile.vocabulary or FULL
+    critics: dict[str, Critic] = {"without": NoCritic(), "measured": MeasuredCritic()}
+    tallies, stepped_in = {name: Tally() for name in critics}, dict.fromkeys(critics, 0)
+    for index in range(int(films)):
+        film = random_film(SPLITS[split] + 650_000_000 + index, known=known)
+        for name, critic in critics.items():
+            shots, often = shoot(opened, film, index, critic)
+            stepped_in[name] += often
+            right = 0
+            for shot, frames in zip(film.shots, shots, strict=True):
+                reading = read(reader, torch.from_numpy(frames).permute(0, 3, 1, 2).float()[2::4] / 255)
+                kinds = [role.kind for role in shot.staging.roles]
+                right += reading.frame["set"] == shot.staging.set and all(
+                    reading.shows(kind, len(set(kinds))) for kind in kinds
+                )
+            tallies[name].add(right, len(film.shots))
+    found = {name: {**tally.summary(), "interventions": stepped_in[name]} for name, tally in tallies.items()}
+    print(
+        json.dumps(
+            {"generator": opened.profile.weights, "films": int(films), "split": split, "shots right": found}, indent=1
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
