@@ -84,6 +84,7 @@ class ModelPlanner:
             raise InputError(f"the story has {words} words: at most {MAX_WORDS:,} are planned at once, split it")
         told = self._shortened(story, words, seed)
         session = _Session(self, template, seconds, seed)
+        session.marks |= {load_prompt("digest").mark} if words > WHOLE_WORDS else set()
         beats = [beat.name for beat in template.beats]
         outline = session.ask("outline", Outline, lambda o: beats_wrong(o, beats), story=told)
         session.language = outline.language
