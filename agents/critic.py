@@ -85,8 +85,9 @@ MAX_EXPOSURE_DRIFT = 0.08
 """Within a chunk; 80 sound shots stayed below 0.05."""
 MAX_COLOUR_DRIFT = 0.045
 """Likewise, of the mean colour; they stayed below 0.033."""
-MAX_RIVAL = 0.05
-"""How much more a picture may look like another puppet, or none, than like the one that was asked for."""
+MAX_RIVAL = 0.03
+"""How much more a picture may look like another puppet, or none, than like the one that was asked for: of 50 sound shots one in twenty
+reached it."""
 MIN_MOTION = 0.0008
 """A walking puppet moves a pixel by 0.004 per frame on average; a frozen picture by less than this."""
 STRONGER = {"walks": "runs", "talks": "jumps"}
