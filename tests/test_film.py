@@ -53,7 +53,9 @@ def equal(a: Path, b: Path) -> bool:
 
 @pytest.fixture
 def made(tmp_path: Path, story: str, tiny_bundle: Path) -> Path:
-    run("film", story, "--generator", tiny_bundle, "-o", "film", "--critic", "none", *SHORT)  # weights that know nothing displease
+    run(
+        "film", story, "--generator", tiny_bundle, "-o", "film", "--critic", "none", *SHORT
+    )  # weights that know nothing displease
     return tmp_path / "film"
 
 
