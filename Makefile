@@ -26,6 +26,7 @@ bench: .venv/installed  ## the numbers of docs/numbers.md, on this machine
 	$(BIN)/python benchmarks/bench.py
 
 wheel: .venv/installed  ## builds the wheel, installs it into a fresh environment, imports everything, makes a film
+	rm -rf build  # setuptools would ship what has been deleted since
 	$(BIN)/python -m build --wheel --outdir dist -q
 	$(BIN)/python benchmarks/wheel_check.py
 
