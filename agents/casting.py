@@ -122,6 +122,7 @@ def draw_missing(
             )
             with replacing(folder / DRAWN) as temporary:
                 picture.save(temporary, format="PNG")
+            (folder / CLOSE).unlink(missing_ok=True)  # the generator's own, of somebody else
             chosen = CastPicture(entity.id, 1, None)
         else:
             front, chosen = _best(entity, generator, seed, close=False)

@@ -3,7 +3,6 @@ call is in the film's log."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from .critic import Critic, MeasuredCritic, NoCritic, is_critic
 from .events import Event, Listener
 from .models.language import LanguageModel
 from .models.purse import Metered, Price, Purse
-from .models.registry import EXAMPLES, is_model, open_model
+from .models.registry import EXAMPLES, PICTURE_PROVIDERS, is_model, open_model
 from .planner import RULES, Planner, check_planner, open_rules
 
 GENERATOR = "generator"
@@ -32,7 +31,7 @@ def check_crew(settings: Settings) -> None:
         raise InputError(
             f"critic {settings.critic!r} is unknown: choose measured, none, or a language model ({EXAMPLES})"
         )
-    if settings.casting != GENERATOR and settings.casting.partition(":")[0] not in ("openai", "gemini"):
+    if settings.casting != GENERATOR and settings.casting.partition(":")[0] not in PICTURE_PROVIDERS:
         raise InputError(f"casting {settings.casting!r} is unknown: choose {GENERATOR}, or an image model ({EXAMPLES})")
     named = [name for name in (settings.planner, settings.critic, settings.casting) if is_model(name)]
     for name in named:
@@ -79,12 +78,10 @@ def hire_painter(production: Production, settings: Settings, tell: Listener) -> 
     """Who draws references instead of the generator; None where it does."""
     if settings.casting == GENERATOR:
         return None
-    from .models.painter import ImageModel
+    from .models.painter import PaidPainter
 
-    return ImageModel(
-        settings.casting, _purse(production, settings), _books(production, tell), environment=os.environ,
-        timeout_seconds=settings.model_timeout,
-    )  # fmt: skip
+    model: Any = open_model(settings.casting, timeout_seconds=settings.model_timeout)
+    return PaidPainter(model, _purse(production, settings), _books(production, tell))
 
 
 def hire_planner(production: Production, settings: Settings, tell: Listener) -> Planner:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 
+from pydantic import ValidationError
+
+from ..storyboard.errors import InputError
 from ..storyboard.fountain import Passage, Screenplay, read_fountain, script_of
 from ..storyboard.script import MAX_SHOT_SECONDS, Entity, Script
 from ..storyboard.staging import puppet_kind
 from ..storyboard.vocabulary import HUES
 from ..templates.script_template import ScriptTemplate, ShotRole
+from .lengths import MIN_SHOT_SECONDS, share_seconds
 
 SIGNATURE = "the screenplay"
 SPOKEN_WORDS_PER_SECOND, READ_WORDS_PER_SECOND = 2.5, 6.0
 LINES_OF_SHOT = 2
-MIN_SHOT_SECONDS = 0.75
 
 
 def plan_screenplay(text: str, *, template: ScriptTemplate, seconds: float) -> Script:
@@ -23,7 +26,17 @@ def plan_screenplay(text: str, *, template: ScriptTemplate, seconds: float) -> S
     Raises:
         InputError: it has no scenes, or a note is malformed.
     """
-    screenplay = read_fountain(text)
+    try:
+        return _planned(read_fountain(text), template, seconds)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"the screenplay: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
+
+
+def _planned(screenplay: Screenplay, template: ScriptTemplate, seconds: float) -> Script:
     for written in screenplay.scenes:
         written.passages = [part for passage in written.passages for part in _split(passage)]
     passages = [passage for scene in screenplay.scenes for passage in scene.passages]
@@ -63,8 +76,8 @@ def _lengths(passages: list[Passage], seconds: float) -> list[float]:
         + sum(len(text.split()) for _, text in passage.lines) / SPOKEN_WORDS_PER_SECOND
         for passage in passages
     ]
-    spare = max(0.0, seconds - MIN_SHOT_SECONDS * len(passages))
-    return [min(MAX_SHOT_SECONDS, round(MIN_SHOT_SECONDS + spare * weight / sum(weights), 2)) for weight in weights]
+    total = max(seconds, MIN_SHOT_SECONDS * len(weights))
+    return [min(length, MAX_SHOT_SECONDS) for length in share_seconds(weights, total, MIN_SHOT_SECONDS)]
 
 
 def _role(index: int, passage: Passage, template: ScriptTemplate) -> ShotRole:

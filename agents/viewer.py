@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,7 +17,7 @@ from .models.language import LanguageModel, Message, ask
 SHEET_FRAMES = 9
 TILE_WIDTH = 320
 GOOD_ENOUGH = 0.5
-Criterion = Literal["identity", "action", "setting", "framing", "continuity", "artefacts"]
+CRITERIA = ("identity", "action", "setting", "framing", "continuity", "artefacts")
 
 
 class Mark(BaseModel):
@@ -48,7 +47,7 @@ class View(BaseModel):
 
     def marks(self) -> dict[str, Mark]:
         """By criterion."""
-        return {name: getattr(self, name) for name in Criterion.__args__}  # type: ignore[attr-defined]
+        return {name: getattr(self, name) for name in CRITERIA}
 
 
 class Viewer:

@@ -30,7 +30,7 @@ from .script import (
 
 HEADING = re.compile(r"^\s*(?:\.(?=[^.])|(?:INT|EXT|EST|INT\.?/EXT|I/E)[. ])", re.IGNORECASE)
 ENTITY_NOTE = re.compile(r"entity (\S+) \((character|prop|location)\) (.*?):\s*(.*)", re.DOTALL)
-SHOT_NOTE = re.compile(r"shot (\S+): ([\d.]+) s; (.*)", re.DOTALL)
+SHOT_NOTE = re.compile(r"shot (\S+): (\d+(?:\.\d+)?) s; (.*)", re.DOTALL)
 TRANSITIONS = {"DISSOLVE TO:": "dissolve", "FADE IN:": "fade", "FADE TO BLACK:": "fade", "FADE OUT.": "fade"}
 VOICE_OVER = ("NARRATOR", "VOICE-OVER", "VOICE OVER")
 SPOKEN = {"dissolve": "DISSOLVE TO:", "fade": "FADE IN:"}
@@ -99,8 +99,8 @@ def read_fountain(text: str) -> Screenplay:
         if kind is ElementType.SCENE_HEADING:
             found.scenes.append(_scene(words))
         elif kind is ElementType.NOTE:
-            _note(found, scene, words.removeprefix("[[").removesuffix("]]").strip(), element.line_number, transition)
-            transition = ""
+            begins = _note(found, scene, words.removeprefix("[[").removesuffix("]]").strip(), element.line_number)
+            transition = "" if begins else transition
         elif kind is ElementType.TRANSITION:
             transition = TRANSITIONS.get(words.upper(), "")
         elif scene is None:
@@ -145,8 +145,8 @@ def _act(scene: ScreenplayScene, words: str, transition: str) -> None:
         scene.passages.append(Passage(words, given={"transition_in": transition} if transition else {}))
 
 
-def _note(found: Screenplay, scene: ScreenplayScene | None, words: str, line: int, transition: str) -> None:
-    """Reads a note of ours; others are left alone."""
+def _note(found: Screenplay, scene: ScreenplayScene | None, words: str, line: int) -> bool:
+    """Reads a note of ours, and says whether a shot begins with it; others are left alone."""
     if entity := ENTITY_NOTE.fullmatch(words):
         id_, kind, name, description = entity.groups()
         found.entities.append(Entity(id=id_, kind=_one(EntityKind, kind, line), name=name, description=description))
@@ -164,6 +164,8 @@ def _note(found: Screenplay, scene: ScreenplayScene | None, words: str, line: in
             "continuity": _one(Continuity, continuity, line), "entities": [e.strip() for e in cast.split(",") if e.strip()],
         }  # fmt: skip
         scene.passages.append(Passage(given=given))
+        return True
+    return False
 
 
 def _one(known: Any, value: str, line: int) -> Any:

@@ -109,6 +109,11 @@ def test_whatever_is_said_and_done_survives_the_way_out_and_back(action: str, li
     assert len(list(plan(text).shots())) == len(list(script.shots()))
 
 
+def test_a_strangers_note_takes_nothing_away() -> None:
+    script = plan("INT. HOUSE - DAY\n\nA door.\n\n> DISSOLVE TO:\n\n[[a note to the editor]]\n\nA window.\n")
+    assert [shot.transition_in for shot in script.shots()] == ["cut", "dissolve"]
+
+
 def test_prose_is_no_screenplay_and_a_screenplay_is_no_prose() -> None:
     assert is_fountain(SCREENPLAY)
     assert not is_fountain("A fox ran. INT. is short for interior.")
@@ -120,6 +125,10 @@ def test_prose_is_no_screenplay_and_a_screenplay_is_no_prose() -> None:
 def test_what_is_wrong_with_a_screenplay_is_said_with_its_line() -> None:
     with pytest.raises(InputError, match="no scene with anything in it"):
         read_fountain("INT. HOUSE - DAY\n\n")
+    with pytest.raises(InputError, match="screenplay: id: String should match"):
+        plan("INT. HOUSE - DAY\n\n[[shot 1.A: 2 s; MS; eye; static; cut; new; ]]\n\nA door.\n")
+    with pytest.raises(InputError, match="entity 'ghost' is unknown"):
+        plan("INT. HOUSE - DAY\n\n[[shot 1A: 2 s; MS; eye; static; cut; new; ghost]]\n\nA door.\n")
     with pytest.raises(InputError, match=r"line \d+ of the screenplay: 'XXL' is none of"):
         read_fountain("INT. HOUSE - DAY\n\n[[shot 1A: 2 s; XXL; eye; static; cut; new; ]]\n\nA door.\n")
 

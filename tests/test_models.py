@@ -20,7 +20,7 @@ from filmwright.agents.models.language import (
     ask,
     plain_schema,
 )
-from filmwright.agents.models.painter import ImageModel
+from filmwright.agents.models.painter import PaidPainter
 from filmwright.agents.models.purse import BudgetReached, Metered, Price, Purse
 from filmwright.agents.models.registry import open_model
 from filmwright.agents.models.scripted import ScriptedModel
@@ -213,14 +213,7 @@ def test_a_picture_is_painted_paid_and_refused_when_it_is_too_dear(provider: str
     calls: list[dict[str, Any]] = []
     served = Served(author, gemini=provider == "gemini")
     purse = Purse(Price(1.0, 1.0, 0.04), ceiling=0.05)
-    painter = ImageModel(
-        f"{provider}:m",
-        purse,
-        calls.append,
-        environment=KEYS[provider],
-        timeout_seconds=5,
-        transport=served.transport(),
-    )
+    painter = PaidPainter(model(provider, served=served), purse, calls.append)
     assert painter.paint("a fox").getpixel((5, 5)) == (10, 200, 10)
     assert "a fox" in json.dumps(served.requests[0])
     assert purse.spent == 0.04 and calls[0]["for"] == "picture"

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
 from .language import ModelError
-from .openai import OpenAIModel
 from .purse import Purse
 
 
-class ImageModel:
-    """Draws pictures; see `casting.Painter`."""
+class PictureModel(Protocol):
+    """What a provider's model must be able to do."""
 
-    def __init__(
-        self, name: str, purse: Purse, tell: Callable[[dict[str, Any]], None], *, environment: Mapping[str, str],
-        timeout_seconds: float, transport: Any = None,
-    ) -> None:  # fmt: skip
-        """Raises:
-        WrongAccess: key or address cannot be right.
-        """
-        provider, _, model = name.partition(":")
-        self.name, self._model, self._purse, self._tell = name, model, purse, tell
-        self._access: Any
-        if provider == "openai":
-            self._access = OpenAIModel(model, environment, timeout_seconds=timeout_seconds, transport=transport)
-        else:
-            from .gemini import GeminiModel
+    name: str
 
-            self._access = GeminiModel(model, environment, timeout_seconds=timeout_seconds, transport=transport)
+    def picture(self, prompt: str) -> bytes:
+        """A picture of a prompt, as a file."""
+
+
+class PaidPainter:
+    """Draws pictures that are paid from a purse and told of; see `casting.Painter`."""
+
+    def __init__(self, model: PictureModel, purse: Purse, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.name, self._model, self._purse, self._tell = model.name, model, purse, tell
 
     def paint(self, prompt: str) -> Image.Image:
         """A picture of a prompt.
@@ -40,23 +35,16 @@ class ImageModel:
             ModelError: no picture; says which kind.
             WrongAccess: key, address or model are wrong.
         """
-        reserved = self._purse.reserve_picture(self.name)
-        made = 0
+        reserved, began, made = self._purse.reserve_picture(self.name), time.perf_counter(), 0
         try:
-            data = self._access.picture(prompt)
+            data = self._model.picture(prompt)
             made = 1
         finally:
             dollars = self._purse.settle_pictures(reserved, made)
-            self._tell(
-                {
-                    "model": self.name,
-                    "for": "picture",
-                    "sent_tokens": 0,
-                    "received_tokens": 0,
-                    "dollars": round(dollars, 6),
-                    "seconds": 0.0,
-                }
-            )
+            self._tell({
+                "model": self.name, "for": "picture", "sent_tokens": 0, "received_tokens": 0, "dollars": round(dollars, 6),
+                "seconds": round(time.perf_counter() - began, 2),
+            })  # fmt: skip
         try:
             picture = Image.open(io.BytesIO(data))
             picture.load()

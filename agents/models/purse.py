@@ -78,7 +78,8 @@ class Purse:
 
     def settle(self, reserved: float, usage: Usage) -> float:
         """Books what a call has cost; returns it in dollars."""
-        self.usage = self.usage + usage
+        with self._lock:
+            self.usage = self.usage + usage
         return self._book(reserved, self.price.of(usage) if self.price else 0.0)
 
     def settle_pictures(self, reserved: float, pictures: int) -> float:

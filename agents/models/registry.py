@@ -11,6 +11,7 @@ from ...storyboard.errors import InputError
 from .language import LanguageModel
 
 PROVIDERS = ("openai", "gemini", "scripted")
+PICTURE_PROVIDERS = ("openai", "gemini")
 EXAMPLES = "openai:MODEL, gemini:MODEL"
 TIMEOUT_SECONDS = 120.0
 

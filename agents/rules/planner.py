@@ -10,16 +10,14 @@ from itertools import accumulate
 
 from ...storyboard.errors import InputError
 from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
-from ...storyboard.script import Angle, Entity, Line, Scene, Script, Shot, letters
+from ...storyboard.script import MAX_SHOT_SECONDS, Angle, Entity, Line, Scene, Script, Shot, letters
 from ...storyboard.staging import puppet_kind
 from ...storyboard.vocabulary import ACCESSORIES, HUES, PATTERNS
 from ...templates.script_template import ScriptTemplate, ShotRole
+from ..lengths import MIN_SHOT_SECONDS, check_seconds, share_seconds
 from .reading import Reading, Sentence, read_story
 
 SIGNATURE = "rules (pattern matching, not understanding)"
-MIN_SECONDS = 4.0
-MAX_SECONDS = 3600.0
-MIN_SHOT_SECONDS = 0.75
 
 
 def slug(text: str, fallback: str) -> str:
@@ -43,8 +41,7 @@ class RulesPlanner:
     signature = SIGNATURE
 
     def plan(self, story: str, *, template: ScriptTemplate, seconds: float, seed: int) -> Script:
-        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            raise InputError(f"--seconds {seconds:g} is out of range: choose {MIN_SECONDS:g} to {MAX_SECONDS:g}")
+        check_seconds(seconds)
         reading = read_story(story)
         if not reading.sentences:
             raise InputError("the story has no words in it: give some text")
@@ -199,11 +196,7 @@ def _seconds(planned: list[_Planned], template: ScriptTemplate, seconds: float) 
         template.grammar[shot.role].weight * (1.25 if any(s.lines for s in shot.sentences) and shot.fresh else 1.0)
         for shot in planned
     ]
-    spare = seconds - MIN_SHOT_SECONDS * len(planned)
-    ends = [MIN_SHOT_SECONDS * (i + 1) + spare * total / sum(weights) for i, total in enumerate(accumulate(weights))]
-    cents = [round(end * 100) for end in ends]
-    lengths = [(b - a) / 100 for a, b in zip([0, *cents[:-1]], cents, strict=True)]
-    return [min(length, 60.0) for length in lengths]
+    return [min(length, MAX_SHOT_SECONDS) for length in share_seconds(weights, seconds, MIN_SHOT_SECONDS)]
 
 
 def _angle(shot: _Planned) -> Angle:

@@ -20,8 +20,7 @@ from ...storyboard.script import (
     Transition,
 )
 from ...storyboard.script import Id as EntityId
-
-MIN_SHOT_SECONDS = 0.75
+from ..lengths import MIN_SHOT_SECONDS
 
 
 class _Answer(BaseModel):

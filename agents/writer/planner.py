@@ -14,11 +14,11 @@ from ...storyboard.takes import dependency_hash
 from ...storyboard.vocabulary import Vocabulary
 from ...templates.prompt import Prompt, load_prompt
 from ...templates.script_template import ScriptTemplate
+from ..lengths import MIN_SHOT_SECONDS, check_seconds, share_seconds
 from ..models.language import Answered, BadAnswer, LanguageModel, Message, ask
 from ..side_by_side import side_by_side
 from .long_story import DIGEST_WORDS, MAX_WORDS, WHOLE_WORDS, split_story
 from .passes import (
-    MIN_SHOT_SECONDS,
     Cast,
     Digest,
     Look,
@@ -37,7 +37,6 @@ from .passes import (
 from .store import PassStore
 
 Value = TypeVar("Value", bound=BaseModel)
-MIN_SECONDS, MAX_SECONDS = 4.0, 3600.0
 PASS_TRIES = 3
 """How often a pass is asked for, each time with a repair turn: cheaper models break many of their answers."""
 
@@ -77,8 +76,7 @@ class ModelPlanner:
             InputError: the length or the story is out of range.
             ModelError: the model gave no usable answer; finished passes are kept.
         """
-        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            raise InputError(f"--seconds {seconds:g} is out of range: choose {MIN_SECONDS:g} to {MAX_SECONDS:g}")
+        check_seconds(seconds)
         words = len(story.split())
         if words > MAX_WORDS:
             raise InputError(f"the story has {words} words: at most {MAX_WORDS:,} are planned at once, split it")
@@ -248,9 +246,5 @@ def _script(outline: Outline, cast: Cast, scenes: list[Scene], template: ScriptT
 
 
 def _rescaled(lengths: list[float], total: float, least: float = 0.0) -> list[float]:
-    """Lengths in proportion that add up to `total`, in hundredths, none below `least`."""
-    spare = total - least * len(lengths)
-    weights = [max(0.0, length - least) or 1e-3 for length in lengths]
-    ends = [least * (i + 1) + spare * sum(weights[: i + 1]) / sum(weights) for i in range(len(lengths))]
-    cents = [round(end * 100) for end in ends]
-    return [(b - a) / 100 for a, b in zip([0, *cents], cents, strict=False)]
+    """Lengths in the same proportion that add up to `total`, none below `least`."""
+    return share_seconds([max(0.0, length - least) or 1e-3 for length in lengths], total, least)

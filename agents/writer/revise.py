@@ -13,8 +13,9 @@ from ...storyboard.errors import InputError
 from ...storyboard.script import MAX_SHOT_SECONDS, Angle, Continuity, Line, Movement, Script, Shot, ShotSize, Transition
 from ...storyboard.script import Id as EntityId
 from ...templates.prompt import load_prompt
+from ..lengths import MIN_SHOT_SECONDS
 from ..models.language import LanguageModel, Message, ask
-from .passes import MIN_SHOT_SECONDS, PlannedLine
+from .passes import PlannedLine
 
 
 class _Answer(BaseModel):
