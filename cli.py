@@ -40,11 +40,12 @@ from .console.options import (
     TakesOpt,
     TemplateOpt,
     VerboseOpt,
+    is_production,
     reported,
 )
 from .console.script_templates import templates_app
 from .console.weights import models_app, train
-from .console.workbench import doctor, export_app
+from .console.workbench import doctor, export_app, memory
 from .storyboard.errors import FilmwrightError, InputError
 
 if TYPE_CHECKING:
@@ -109,10 +110,6 @@ def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings]:
     return production, settings
 
 
-def _is_production(argument: str) -> bool:
-    return 0 < len(argument.strip()) < 1000 and "\n" not in argument and Path(argument).is_dir()
-
-
 def _version(value: bool) -> None:
     if value:
         print(f"filmwright {__version__}")
@@ -146,7 +143,7 @@ def film(
 
         references = _references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
-            if _is_production(story):
+            if is_production(story):
                 if out is not None:
                     raise InputError(f"-o {out} does not go with the existing production {story}: leave it out")
                 production, settings = _open(Path(story), options)
@@ -202,7 +199,7 @@ def plan(
         from .animatic.movie import draw_panels
         from .console.display import open_display
 
-        if _is_production(story) or revise is not None:
+        if is_production(story) or revise is not None:
             _revise(story, revise, options, open_display(as_json=json, quiet=quiet, verbose=verbose))
             return
         references = _references(reference)
@@ -349,48 +346,6 @@ def status(folder: DirArg, json: JsonOpt = False, debug: DebugOpt = False) -> No
 
 
 @app.command()
-def memory(
-    what: Annotated[str, typer.Argument(metavar="DIR|POLICY", help="A production's folder, or a memory policy.")],
-    layer: Annotated[int | None, typer.Option("--layer", help="Only what this layer recalled, from 0 (default: all).")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="The picture (default: memory.png, in DIR).")] = None,
-    json: JsonOpt = False, debug: DebugOpt = False,
-) -> None:  # fmt: skip
-    """Draws what a film remembered while it was made, chunk by chunk; or what a policy holds, and where it stands."""
-    with reported(debug):
-        from .console.display import open_display
-        from .evaluation.memory_map import draw_map, read_map
-        from .storyboard.files import replacing
-
-        display = open_display(as_json=json, quiet=True, verbose=False)
-        if not _is_production(what):
-            _draw_policy(what, out or Path("memory.png"), display)
-            return
-        production, _ = _open(Path(what), {})
-        found = read_map(production)
-        target = out or production.folder / "memory.png"
-        with replacing(target) as temporary:
-            draw_map(found, layer).save(temporary, format="PNG")
-        display.result(
-            str(target), picture=str(target), memory=found.memory, recalled_from=found.recalled_from(),
-            chunks=[{"shot": r.shot, "chunk": r.chunk, "start": r.start, "window": r.window, "sink": r.sink, "recalled": r.recalled} for r in found.rows],
-        )  # fmt: skip
-
-
-def _draw_policy(written: str, target: Path, display: Display) -> None:
-    from .evaluation.span_chart import draw_spans
-    from .generator.memory import parse_memory
-    from .storyboard.files import replacing
-
-    policy = parse_memory(written)
-    with replacing(target) as temporary:
-        draw_spans({written: policy}).save(temporary, format="PNG")
-    span = policy.span(policy.chunk or 3)
-    display.result(
-        str(target), picture=str(target), memory=str(policy), span=span, starts=policy.starts(policy.chunk or 3)
-    )
-
-
-@app.command()
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A production's folder or its script.yaml.")],
     json: JsonOpt = False, debug: DebugOpt = False,
@@ -406,6 +361,7 @@ def check(
 
 
 app.command()(train)
+app.command()(memory)
 app.command()(doctor)
 app.add_typer(templates_app, name="templates")
 app.add_typer(models_app, name="models")

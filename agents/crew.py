@@ -88,7 +88,8 @@ def hire_planner(production: Production, settings: Settings, tell: Listener) -> 
     """The planner that a film's settings name."""
     if settings.planner == RULES:
         return open_rules()
-    from .writer.planner import ModelPlanner, PassReport
+    from .writer.desk import PassReport
+    from .writer.planner import ModelPlanner
     from .writer.store import PassStore
 
     def heard(report: PassReport) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from filmwright.agents.models.language import BadAnswer, Completion, Message, Usage
-from filmwright.agents.writer.planner import ModelPlanner, PassReport
+from filmwright.agents.writer.desk import PassReport
+from filmwright.agents.writer.planner import ModelPlanner
 from filmwright.agents.writer.store import PassStore
 from filmwright.storyboard.vocabulary import FULL
 from filmwright.templates.loader import load_template, template_names

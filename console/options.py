@@ -61,6 +61,11 @@ QuietOpt = Annotated[bool, typer.Option("-q", "--quiet", help="Results only.")]
 DebugOpt = Annotated[bool, typer.Option("--debug", help="Tracebacks instead of one-line errors.")]
 
 
+def is_production(argument: str) -> bool:
+    """Whether an argument names a folder, and is no story or policy."""
+    return 0 < len(argument.strip()) < 1000 and "\n" not in argument and Path(argument).is_dir()
+
+
 @contextmanager
 def reported(debug: bool) -> Iterator[None]:
     """Expected failures become one line and an exit code."""

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from .errors import FilmwrightError, InputError
+from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
 from .script import Script
 
@@ -107,11 +107,7 @@ def explain(error: ValidationError, path: Path) -> str:
     """The first problem of a validation as one line: file, place, value, reason."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        reason = "unknown key; remove it or mend its spelling"
-    elif first["type"] not in ("value_error", "missing"):
-        reason = f"{reason} (got {first['input']!r:.80})"
+    reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{path}: {place + ': ' if place else ''}{reason}{more}"
 

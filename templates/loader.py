@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from ..storyboard.errors import InputError
+from ..storyboard.errors import InputError, reason_of
 from .script_template import Parameter, ScriptTemplate, Value
 from .wording import check_wording, render_wording
 
@@ -117,7 +117,7 @@ def _joined(path: Path, above: tuple[str, ...]) -> tuple[dict[str, Any], Comment
     if base in chain or len(chain) > MAX_DEPTH:
         raise InputError(f"{path}: templates extend each other in a circle: {' -> '.join((*chain, str(base)))}")
     found = find_templates().get(str(base))
-    if base == path.stem or found is None:
+    if found is None:
         raise InputError(f"{path}: extends {base!r}, which is no template; there are {', '.join(template_names())}")
     below, _ = _joined(found.path, chain)
     merged = {**below, **own}
@@ -131,11 +131,7 @@ def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
     """The first problem as `file:line: place: reason`."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key before the one it is not
     place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        reason = "unknown key; remove it or mend its spelling"
-    elif first["type"] not in ("value_error", "missing"):
-        reason = f"{reason} (got {first['input']!r:.60})"
+    reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{path}:{_line(lines, place)}: {'.'.join(map(str, place)) + ': ' if place else ''}{reason}{more}"
 

@@ -221,13 +221,20 @@ def test_a_picture_is_painted_paid_and_refused_when_it_is_too_dear(provider: str
         painter.paint("another fox")
 
 
-def test_a_failed_call_gives_back_what_it_reserved() -> None:
-    purse = Purse(Price(1.0, 1.0), ceiling=0.02)
-    failing = Metered(model("openai", *["refusal"] * 20), purse, lambda call: None)
-    for _ in range(20):
-        with pytest.raises(ModelRefused):
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(("fault", "costs"), [
+    ("refusal", True), ("filtered", True), ("length", True), ("cut off", True), ("garbled", True), ("401", False), ("404", False),
+])  # fmt: skip
+def test_an_answer_of_no_use_is_paid_and_a_call_that_was_not_taken_is_not(
+    provider: str, fault: str, costs: bool
+) -> None:
+    purse, calls = Purse(Price(1.0, 1.0), ceiling=0.02), []
+    failing = Metered(model(provider, *[fault] * 20), purse, calls.append)
+    for _ in range(20):  # what was put aside for an answer comes back, else the purse would be empty after five
+        with pytest.raises((ModelError, WrongAccess)):
             failing.complete(MESSAGES, plain_schema(Probe))
-    assert purse.spent == 0.0
+    assert (purse.spent > 0) == costs == (calls[0]["sent_tokens"] > 0)
+    assert purse.spent == pytest.approx(sum(call["dollars"] for call in calls), abs=1e-4)
 
 
 def test_calls_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:

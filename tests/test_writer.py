@@ -12,8 +12,9 @@ from filmwright.agents.models.language import BadAnswer, Completion, ModelRefuse
 from filmwright.agents.models.registry import open_model
 from filmwright.agents.models.scripted import Said, ScriptedModel
 from filmwright.agents.side_by_side import side_by_side
+from filmwright.agents.writer.desk import PassReport
 from filmwright.agents.writer.long_story import PART_WORDS, split_story
-from filmwright.agents.writer.planner import ModelPlanner, PassReport
+from filmwright.agents.writer.planner import ModelPlanner
 from filmwright.agents.writer.revise import Revision, applied, revise, script_diff
 from filmwright.agents.writer.store import PassStore
 from filmwright.cli import app

@@ -16,6 +16,7 @@ from .language import (
     Unreachable,
     Usage,
     WrongAccess,
+    guess_usage,
 )
 
 HOME = "https://generativelanguage.googleapis.com"
@@ -68,9 +69,8 @@ class GeminiModel:
         )
         contents: Any = turns
         try:
-            return self._collect(
-                self._client.models.generate_content_stream(model=self._model, contents=contents, config=config)
-            )
+            stream = self._client.models.generate_content_stream(model=self._model, contents=contents, config=config)
+            return self._collect(stream, messages, images)
         except errors.APIError as error:
             raise self._explained(error, bool(images)) from None
         except httpx2.TimeoutException:
@@ -78,7 +78,7 @@ class GeminiModel:
         except httpx2.ConnectError as error:
             raise Unreachable(f"no connection to {self._url} ({error}): is it reachable from here?") from None
         except (httpx2.HTTPError, json.JSONDecodeError, errors.UnknownApiResponseError) as error:
-            raise broke_off(self.name, str(error)[:120]) from None
+            raise broke_off(self.name, str(error)[:120]).after(guess_usage(messages, images)) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -103,13 +103,11 @@ class GeminiModel:
                     return bytes(part.inline_data.data)
         raise ModelRefused(f"{self.name} sent no picture: it was filtered, or the model draws none")
 
-    def _collect(self, stream: Any) -> Completion:
-        text, finished, usage = "", None, Usage(1)
+    def _collect(self, stream: Any, messages: Sequence[Message], images: Sequence[bytes]) -> Completion:
+        text, finished, blocked, usage = "", None, None, None
         for piece in stream:
             if piece.prompt_feedback is not None and piece.prompt_feedback.block_reason is not None:
-                raise ModelRefused(
-                    f"{self.name} declined the request: {piece.prompt_feedback.block_reason.name.lower()}"
-                )
+                blocked = piece.prompt_feedback.block_reason.name.lower()
             if piece.usage_metadata is not None:
                 u = piece.usage_metadata
                 received = (u.candidates_token_count or 0) + (u.thoughts_token_count or 0)
@@ -118,12 +116,17 @@ class GeminiModel:
                 parts = (candidate.content.parts if candidate.content else None) or ()
                 text += "".join(part.text or "" for part in parts if not part.thought)
                 finished = candidate.finish_reason.name if candidate.finish_reason else finished
+        usage = usage or guess_usage(messages, images, text)
+        if blocked:
+            raise ModelRefused(f"{self.name} declined the request: {blocked}").after(usage)
         if finished in DECLINED:
-            raise ModelRefused(f"{self.name} declined to go on ({finished.lower()}): change the story, or the model")
+            raise ModelRefused(
+                f"{self.name} declined to go on ({finished.lower()}): change the story, or the model"
+            ).after(usage)
         if finished == "MAX_TOKENS":
-            raise ran_out(self.name, text)
+            raise ran_out(self.name, text).after(usage)
         if finished is None:
-            raise broke_off(self.name, f"after {len(text)} characters")
+            raise broke_off(self.name, f"after {len(text)} characters").after(usage)
         return Completion(text, usage)
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,8 +20,47 @@ REPAIR_PROBLEMS = 8
 """Problems of an answer that its repair turn names."""
 
 
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call, or of several."""
+
+    calls: int = 0
+    sent: int = 0
+    received: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.calls + other.calls, self.sent + other.sent, self.received + other.received)
+
+
+CHARACTERS_OF_TOKEN = 3
+TOKENS_OF_IMAGE = 1600
+
+
+def guess_usage(messages: Sequence[Message], images: Sequence[bytes] = (), text: str = "") -> Usage:
+    """A cautious guess of what a call and its answer so far come to: before the call, and where the provider's own count never
+    came."""
+    sent = sum(len(m.text) for m in messages) // CHARACTERS_OF_TOKEN + len(images) * TOKENS_OF_IMAGE
+    return Usage(1, sent, len(text) // CHARACTERS_OF_TOKEN)
+
+
 class ModelError(FilmwrightError):
-    """A language model could not answer; what it has answered before is kept."""
+    """A language model could not answer; what it has answered before is kept. Providers charge for many an answer that is of no
+    use: `usage` is what this one took."""
+
+    usage = Usage(1)
+
+    def after(self, usage: Usage) -> Self:
+        """The same, of a call that took so much."""
+        self.usage = usage
+        return self
 
 
 class ModelRefused(ModelError):
@@ -46,26 +85,6 @@ class RateLimited(ModelError):
 
 class WrongAccess(InputError):
     """The key, the address or the model's name is wrong."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    text: str
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of one call, or of several."""
-
-    calls: int = 0
-    sent: int = 0
-    received: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(self.calls + other.calls, self.sent + other.sent, self.received + other.received)
 
 
 @dataclass(frozen=True)

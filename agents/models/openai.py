@@ -20,6 +20,7 @@ from .language import (
     Unreachable,
     Usage,
     WrongAccess,
+    guess_usage,
 )
 
 HOME = "https://api.openai.com/v1"
@@ -70,7 +71,7 @@ class OpenAIModel:
             with self._client.chat.completions.create(
                 model=self._model, messages=turns, response_format=wanted, stream=True, stream_options={"include_usage": True}
             ) as stream:  # fmt: skip
-                return self._collect(stream)
+                return self._collect(stream, messages, images)
         except openai.APIStatusError as error:
             raise self._explained(error, bool(images)) from None
         except openai.APITimeoutError:
@@ -78,7 +79,7 @@ class OpenAIModel:
         except openai.APIConnectionError as error:
             raise Unreachable(f"no connection to {self._url} ({_cause(error)}): is the server running?") from None
         except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
-            raise broke_off(self.name, _cause(error)) from None
+            raise broke_off(self.name, _cause(error)).after(guess_usage(messages, images)) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -98,8 +99,8 @@ class OpenAIModel:
             raise ModelRefused(f"{self.name} sent no picture")
         return base64.b64decode(made.data[0].b64_json)
 
-    def _collect(self, stream: Any) -> Completion:
-        text, refusal, finished, usage = "", "", None, Usage(1)
+    def _collect(self, stream: Any, messages: Sequence[Message], images: Sequence[bytes]) -> Completion:
+        text, refusal, finished, usage = "", "", None, None
         for piece in stream:
             if piece.usage is not None:
                 usage = Usage(1, piece.usage.prompt_tokens, piece.usage.completion_tokens)
@@ -107,16 +108,17 @@ class OpenAIModel:
                 text += choice.delta.content or ""
                 refusal += choice.delta.refusal or ""
                 finished = choice.finish_reason or finished
+        usage = usage or guess_usage(messages, images, text + refusal)  # not every server counts
         if refusal:
-            raise ModelRefused(f"{self.name} declined: {refusal[:300]}")
+            raise ModelRefused(f"{self.name} declined: {refusal[:300]}").after(usage)
         if finished == "content_filter":
             raise ModelRefused(
                 f"{self.name}: the provider's content filter stopped the answer; change the story, or the model"
-            )
+            ).after(usage)
         if finished == "length":
-            raise ran_out(self.name, text)
+            raise ran_out(self.name, text).after(usage)
         if finished is None:
-            raise broke_off(self.name, f"after {len(text)} characters")
+            raise broke_off(self.name, f"after {len(text)} characters").after(usage)
         return Completion(text, usage)
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:

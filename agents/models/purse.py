@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .language import Completion, LanguageModel, Message, ModelError, Usage
+from .language import Completion, LanguageModel, Message, ModelError, Usage, guess_usage
 
-CHARACTERS_OF_TOKEN = 3
-"""A cautious guess before the call; the provider's count replaces it afterwards."""
-TOKENS_OF_IMAGE = 1600
 TOKENS_OF_ANSWER = 4000
+"""Put aside before a call; what it really took replaces it afterwards."""
 
 
 class BudgetReached(ModelError):
@@ -113,13 +111,15 @@ class Metered:
             BudgetReached: the purse does not hold what this could cost.
         """
         self._wait()
-        guess = sum(len(m.text) for m in messages) // CHARACTERS_OF_TOKEN + len(images) * TOKENS_OF_IMAGE
-        reserved = self._purse.reserve(self.name, guess)
+        reserved = self._purse.reserve(self.name, guess_usage(messages, images).sent)
         began = time.perf_counter()
         usage = Usage(1)
         try:
             said = self._model.complete(messages, schema, images)
             usage = said.usage
+        except ModelError as error:
+            usage = error.usage
+            raise
         finally:
             dollars = self._purse.settle(reserved, usage)
             self._tell({

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ...storyboard.errors import InputError
 from ...storyboard.script import Entity, Line, Scene, Script, Shot, letters
-from ...storyboard.takes import dependency_hash
 from ...storyboard.vocabulary import Vocabulary
-from ...templates.prompt import Prompt, load_prompt
+from ...templates.prompt import load_prompt
 from ...templates.script_template import ScriptTemplate
 from ..lengths import MIN_SHOT_SECONDS, check_seconds, share_seconds
-from ..models.language import Answered, BadAnswer, LanguageModel, Message, ask
+from ..models.language import BadAnswer, LanguageModel, Message
 from ..side_by_side import side_by_side
+from .desk import Desk, PassReport, Value
 from .long_story import DIGEST_WORDS, MAX_WORDS, WHOLE_WORDS, split_story
 from .passes import (
     Cast,
@@ -36,19 +35,6 @@ from .passes import (
 )
 from .store import PassStore
 
-Value = TypeVar("Value", bound=BaseModel)
-PASS_TRIES = 3
-"""How often a pass is asked for, each time with a repair turn: cheaper models break many of their answers."""
-
-
-@dataclass(frozen=True)
-class PassReport:
-    """How a pass went: kept from an earlier run, valid at once, or valid after the repair turn."""
-
-    name: str
-    kept: bool
-    repaired: bool
-
 
 class ModelPlanner:
     """See `agents.planner.Planner`.
@@ -67,7 +53,7 @@ class ModelPlanner:
         heard: Callable[[PassReport], None] = lambda report: None,
     ) -> None:
         self.signature = model.name
-        self._model, self._store, self._vocabulary, self._heard = model, store, vocabulary, heard
+        self._desk, self._vocabulary = Desk(model, store, heard), vocabulary
 
     def plan(self, story: str, *, template: ScriptTemplate, seconds: float, seed: int) -> Script:
         """See `Planner.plan`. The seed is part of what is asked: another one asks anew.
@@ -81,7 +67,7 @@ class ModelPlanner:
         if words > MAX_WORDS:
             raise InputError(f"the story has {words} words: at most {MAX_WORDS:,} are planned at once, split it")
         told = self._shortened(story, words, seed)
-        session = _Session(self, template, seconds, seed)
+        session = _Session(self._desk, self._vocabulary, template, seconds, seed)
         session.marks |= {load_prompt("digest").mark} if words > WHOLE_WORDS else set()
         beats = [beat.name for beat in template.beats]
         outline = session.ask("outline", Outline, lambda o: beats_wrong(o, beats), story=told)
@@ -117,7 +103,7 @@ class ModelPlanner:
             text = prompt.render(
                 part=index + 1, parts=len(parts), words=max(60, DIGEST_WORDS // len(parts)), text=parts[index]
             )
-            return self._pass(f"digest-{index + 1}", [Message("user", text)], Digest, lambda d: [], prompt, seed)
+            return self._desk.ask(f"digest-{index + 1}", [Message("user", text)], Digest, lambda d: [], prompt, seed)
 
         digests = side_by_side(shorten, range(len(parts)))
         people = list(dict.fromkeys(person for digest in digests for person in digest.characters))
@@ -163,39 +149,15 @@ class ModelPlanner:
             summary=scene.summary, shots=merged,
         )  # fmt: skip
 
-    def _pass(
-        self, name: str, messages: Sequence[Message], answer: type[Value], check: Callable[[Value], list[str]], prompt: Prompt,
-        seed: int,
-    ) -> Value:  # fmt: skip
-        """One answer, from the store if it was asked the same before."""
-        asked = dependency_hash(self.signature, prompt.mark, seed, [(m.role, m.text) for m in messages])
-        kept = self._store.get(name, asked, answer)
-        if kept is not None and not check(kept):
-            self._heard(PassReport(name, True, False))
-            return kept
-        said = self._persistent(messages, answer, check)
-        self._store.put(name, asked, said.value, model=self.signature, prompt=prompt.mark)
-        self._heard(PassReport(name, False, said.repaired))
-        value: Value = said.value
-        return value
-
-    def _persistent(
-        self, messages: Sequence[Message], answer: type[Value], check: Callable[[Value], list[str]]
-    ) -> Answered:
-        """An answer; where the repair turn did not help, the question is put anew."""
-        for _ in range(PASS_TRIES - 1):
-            try:
-                return ask(self._model, messages, answer, check=check)
-            except BadAnswer:
-                continue
-        return ask(self._model, messages, answer, check=check)
-
 
 class _Session:
     """One plan: what every pass is told, and which prompts it used."""
 
-    def __init__(self, planner: ModelPlanner, template: ScriptTemplate, seconds: float, seed: int) -> None:
-        self._planner, self.template, self._seconds, self._seed = planner, template, seconds, seed
+    def __init__(
+        self, desk: Desk, vocabulary: Vocabulary | None, template: ScriptTemplate, seconds: float, seed: int
+    ) -> None:
+        self._desk, self._vocabulary, self.template = desk, vocabulary, template
+        self._seconds, self._seed = seconds, seed
         self.language = ""
         self.marks: set[str] = set()
 
@@ -210,11 +172,11 @@ class _Session:
         system, own = load_prompt("planner"), load_prompt(prompt or name)
         common = {"template": self.template, "seconds": f"{self._seconds:g}"}
         messages = [
-            Message("system", system.render(**common, language=self.language, vocabulary=self._planner._vocabulary)),
+            Message("system", system.render(**common, language=self.language, vocabulary=self._vocabulary)),
             Message("user", own.render(**common, **values)),
         ]
         self.marks |= {system.mark, own.mark}
-        return self._planner._pass(name, messages, answer, check, own, self._seed)
+        return self._desk.ask(name, messages, answer, check, own, self._seed)
 
 
 def _shot(content: PlannedShot, look: Look, seconds: float) -> Shot:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
-from ...storyboard.errors import InputError
+from ...storyboard.errors import InputError, reason_of
 from ...storyboard.script import MAX_SHOT_SECONDS, Angle, Continuity, Line, Movement, Script, Shot, ShotSize, Transition
 from ...storyboard.script import Id as EntityId
 from ...templates.prompt import load_prompt
@@ -71,7 +71,7 @@ def revise(script: Script, note: str, model: LanguageModel) -> tuple[Script, str
         except InputError as error:
             return [str(error)]
         except ValidationError as error:
-            return [error.errors()[0]["msg"].removeprefix("Value error, ")]
+            return [reason_of(error.errors()[0])]
         return []
 
     said = ask(model, [Message("user", text)], Revision, check=wrong)
