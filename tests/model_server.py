@@ -210,7 +210,8 @@ def author(name: str, said: str) -> Any:
             count = int(found[1])
             return {"shots": [
                 {"seconds": max(0.75, float(total[1]) / count), "action": f"Finn gives Bruno the apple, {i + 1}.",
-                 "entities": ["fox", "bear", "apple"], "lines": [{"speaker": "bear", "text": "Thank you."}] if i == 0 else []}
+                 "entities": ["fox", "bear", "apple"], "lines": [{"speaker": "bear", "text": "Thank you."}] if i == 0 else [],
+                 "changes": [{"entity": "bear", "now": "a green bear with a scarf"}] if i == 1 else []}
                 for i in range(count)
             ]}  # fmt: skip
         case "Looks":

@@ -85,6 +85,15 @@ class PlannedLine(_Answer):
     text: str = Field(min_length=1, max_length=600)
 
 
+class Change(_Answer):
+    """From a shot on somebody looks different."""
+
+    entity: EntityId
+    now: str = Field(
+        min_length=1, max_length=300, description="What is seen of the change: the new clothes, colours, wounds"
+    )
+
+
 class PlannedShot(_Answer):
     """What happens in a shot."""
 
@@ -94,6 +103,7 @@ class PlannedShot(_Answer):
         max_length=8, description="Characters and props that are seen, the most important first"
     )
     lines: list[PlannedLine] = Field(max_length=8)
+    changes: list[Change] = Field(default=[], max_length=4)
 
 
 class Shots(_Answer):
@@ -175,6 +185,11 @@ def shots_wrong(shots: Shots, cast: Cast) -> list[str]:
                 found.append(f"{at}.entities: {entity!r} is no character or prop; choose of {known}")
         if sum(kinds.get(entity) == "character" for entity in set(shot.entities)) > MAX_CHARACTERS:
             found.append(f"{at}.entities: at most {MAX_CHARACTERS} characters in a shot")
+        for change in shot.changes:
+            if change.entity not in shot.entities:
+                found.append(
+                    f"{at}.changes: {change.entity!r} is not in the shot that shows the change; choose of {shot.entities}"
+                )
         for line in shot.lines:
             if line.speaker is not None and kinds.get(line.speaker) != "character":
                 found.append(f"{at}.lines: speaker {line.speaker!r} is no character")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from .desk import Desk, PassReport, Value
 from .long_story import DIGEST_WORDS, MAX_WORDS, WHOLE_WORDS, split_story
 from .passes import (
     Cast,
+    Change,
     Digest,
     Look,
     Looks,
@@ -83,7 +85,7 @@ class ModelPlanner:
         planned = [s.model_copy(update={"seconds": length}) for s, length in zip(scenes.scenes, lengths, strict=True)]
         texts = {beat.beat: beat.text for beat in outline.beats}
 
-        def scene_shots(index: int) -> Scene:
+        def scene_shots(index: int) -> _Made:
             before = planned[index - 1].summary if index else ""
             return self._scene(
                 session, cast, planned[index], index + 1, before, texts, told if words <= WHOLE_WORDS else ""
@@ -118,7 +120,7 @@ class ModelPlanner:
         before: str,
         texts: dict[str, str],
         story: str,
-    ) -> Scene:
+    ) -> _Made:
         """A scene with its shots: their content, and how they are filmed."""
         most = max(1, int(scene.seconds / MIN_SHOT_SECONDS))
         count = min(most, max(1, round(scene.seconds / session.template.shot_seconds)))
@@ -144,10 +146,19 @@ class ModelPlanner:
             f"looks-{number}", Looks, lambda looks: looks_wrong(looks, ids), prompt="looks", scene=scene, shots=shown
         ).shots
         merged = [_shot(*each) for each in zip(shots, looks, lengths, strict=True)]
-        return Scene(
+        whole = Scene(
             id=f"s{number}", heading="INT" if scene.interior else "EXT", location=scene.location, time=scene.time,
             summary=scene.summary, shots=merged,
         )  # fmt: skip
+        return _Made(whole, {id_: shot.changes for id_, shot in zip(ids, shots, strict=True)})
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A scene, and who looks different from which of its shots on."""
+
+    scene: Scene
+    changes: dict[str, list[Change]]
 
 
 class _Session:
@@ -189,17 +200,22 @@ def _shot(content: PlannedShot, look: Look, seconds: float) -> Shot:
     )  # fmt: skip
 
 
-def _script(outline: Outline, cast: Cast, scenes: list[Scene], template: ScriptTemplate, planner: str) -> Script:
+def _script(outline: Outline, cast: Cast, made: list[_Made], template: ScriptTemplate, planner: str) -> Script:
     """The whole script.
 
     Raises:
         BadAnswer: passes that are right one by one do not fit together.
     """
-    entities = [Entity(**entity.model_dump()) for entity in cast.entities]
+    changes: dict[str, dict[str, str]] = {entity.id: {} for entity in cast.entities}
+    for shot, changed in (
+        (shot, changed) for scene in made for shot, each in scene.changes.items() for changed in each
+    ):
+        changes[changed.entity][shot] = changed.now
+    entities = [Entity(**entity.model_dump(), changes=changes[entity.id]) for entity in cast.entities]
     try:
         return Script(
             title=outline.title, logline=outline.logline, language=outline.language, style=template.style, planner=planner,
-            template=template.name, entities=entities, scenes=scenes,
+            template=template.name, entities=entities, scenes=[each.scene for each in made],
         )  # fmt: skip
     except ValidationError as error:
         raise BadAnswer(

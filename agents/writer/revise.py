@@ -10,7 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from ...storyboard.errors import InputError, reason_of
-from ...storyboard.script import MAX_SHOT_SECONDS, Angle, Continuity, Line, Movement, Script, Shot, ShotSize, Transition
+from ...storyboard.script import (
+    MAX_SHOT_SECONDS,
+    Angle,
+    Continuity,
+    Entity,
+    Line,
+    Movement,
+    Scene,
+    Script,
+    Shot,
+    ShotSize,
+    Transition,
+)
 from ...storyboard.script import Id as EntityId
 from ...templates.prompt import load_prompt
 from ..lengths import MIN_SHOT_SECONDS
@@ -36,7 +48,7 @@ class ShotContent(_Answer):
     lines: list[PlannedLine] = Field(max_length=8)
 
 
-class Change(_Answer):
+class ShotChange(_Answer):
     """One change."""
 
     what: Literal["replace", "remove", "insert"]
@@ -48,7 +60,7 @@ class Revision(_Answer):
     """What the note comes to."""
 
     summary: str = Field(max_length=400, description="What was changed, in a sentence")
-    changes: list[Change] = Field(max_length=200)
+    changes: list[ShotChange] = Field(max_length=200)
 
 
 def revise(script: Script, note: str, model: LanguageModel) -> tuple[Script, str]:
@@ -106,7 +118,22 @@ def applied(script: Script, revision: Revision) -> Script:
             name = next(n for n in (f"{change.shot or '0'}-{i}" for i in range(1, 10_000)) if n.lower() not in taken)
             scene.shots.insert(at + 1, _filled(Shot(id=name, seconds=change.content.seconds), change.content))
     scenes = [scene for scene in scenes if scene.shots]
-    return Script.model_validate({**script.model_dump(), "scenes": [scene.model_dump() for scene in scenes]})
+    whole = {
+        "scenes": [scene.model_dump() for scene in scenes],
+        "entities": [_still_changing(entity, script, scenes).model_dump() for entity in script.entities],
+    }
+    return Script.model_validate({**script.model_dump(), **whole})
+
+
+def _still_changing(entity: Entity, script: Script, scenes: list[Scene]) -> Entity:
+    """The entity with its changes of looks at shots that are still there: that of a removed shot comes with the next."""
+    order, left = [shot.id for shot in script.shots()], {shot.id for scene in scenes for shot in scene.shots}
+    changes: dict[str, str] = {}
+    for index, shot in enumerate(order):
+        after = next((later for later in order[index:] if later in left), None)
+        if shot in entity.changes and after is not None:
+            changes[after] = entity.changes[shot]
+    return entity.model_copy(update={"changes": changes})
 
 
 def _filled(shot: Shot, content: ShotContent) -> Shot:
