@@ -68,6 +68,14 @@ class Drawing:
     puppets: Tensor
 
 
+@dataclass(frozen=True)
+class Visible:
+    """How much of every pixel shows each role, and the prop that each holds [roles, F, H, W], in 0 … 1."""
+
+    puppets: Tensor
+    props: Tensor
+
+
 def stable_seed(*parts: object) -> int:
     """A 63-bit seed from any values, the same on every machine."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
@@ -235,16 +243,25 @@ class Scene:
         )
         return Drawing(frames.clamp_(0.0, 1.0), covered)
 
-    def visible(self, seconds: Tensor) -> Tensor:
-        """How much of every pixel shows each role [roles, F, H, W]: later ones stand before earlier ones."""
+    def visible(self, seconds: Tensor) -> Visible:
+        """How much of every pixel shows each role, and what each holds: later ones stand before earlier ones."""
         camera_x = self._camera_x(seconds)
-        shown: list[Tensor] = []
-        for stand in self._cast:
-            covered = torch.zeros(len(seconds), self.height, self.width)
-            canvas = torch.zeros(len(seconds), 3, self.height, self.width)
-            self._lay(canvas, covered, self._puppet(stand, camera_x, seconds), torch.ones(len(seconds), 3, 1, 1))
-            shown = [before * (1.0 - covered) for before in shown] + [covered]
-        return torch.stack(shown) if shown else torch.zeros(0, len(seconds), self.height, self.width)
+        nothing = torch.zeros(len(seconds), self.height, self.width)
+        shown: dict[tuple[int, str], Tensor] = {}
+        for index, stand in enumerate(self._cast):
+            cutouts = {"puppet": self._puppet(stand, camera_x, seconds)}
+            if stand.role.prop is not None:
+                cutouts["prop"] = self._prop(stand, camera_x, seconds)
+            for what, cutout in cutouts.items():
+                covered, canvas = nothing.clone(), nothing[:, None].repeat(1, 3, 1, 1)
+                self._lay(canvas, covered, cutout, torch.ones(len(seconds), 3, 1, 1))
+                shown = {key: before * (1.0 - covered) for key, before in shown.items()} | {(index, what): covered}
+        puppets, props = (
+            [shown.get((index, what), nothing) for index in range(len(self._cast))] for what in ("puppet", "prop")
+        )
+        if not puppets:
+            return Visible(nothing[None][:0], nothing[None][:0])
+        return Visible(torch.stack(puppets), torch.stack(props))
 
     def _window(self, x: Tensor, y: Tensor, half_width: float, bottom: float, top: float, pixel: float) -> _Window:
         """The pixels around a thing that stands at `x`, `y` [F] (stage units, before the camera); `pixel` in its own units."""

@@ -16,8 +16,7 @@ from filmwright.agents.critic import Look, MeasuredCritic
 from filmwright.agents.prompts import rival_prompts
 from filmwright.animatic.stage import Scene
 from filmwright.evaluation.films import Tally
-from filmwright.generator.bundle import load_bundle
-from filmwright.generator.video_generator import BUNDLED
+from filmwright.generator.bundle import load_bundle, weights_folder
 from filmwright.storyboard.caption import Staging, caption
 from filmwright.storyboard.stage import Frames, open_generator
 from filmwright.storyboard.vocabulary import FULL
@@ -49,10 +48,7 @@ def drawn(staging: Staging, number: int, bundle: object, began: float) -> Frames
 
 def main(generator: str = "nano", cases: str = "60", split: str = "test") -> None:
     opened = open_generator(generator)
-    bundle = load_bundle(
-        BUNDLED / generator if (BUNDLED / generator).is_dir() else __import__("pathlib").Path(generator),
-        torch.device("cpu"),
-    )
+    bundle = load_bundle(weights_folder(generator), torch.device("cpu"))
     profile, known = opened.profile, opened.profile.vocabulary or FULL
     tallies = {fault: Tally() for fault in FAULTS}
     reasons: dict[str, dict[str, int]] = {fault: {} for fault in FAULTS}

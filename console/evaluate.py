@@ -15,6 +15,9 @@ from .options import DebugOpt, JsonOpt, MemoryOpt, reported
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators and readers.")
 GeneratorArg = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A generator's name, or a folder of weights.")]
 SeedOpt = Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")]
+SplitOpt = Annotated[
+    str, typer.Option("--split", help="test, or validation: choose settings on those, and read the test films once.")
+]
 Counter = Callable[[int], None]
 
 
@@ -28,6 +31,15 @@ def _counter(what: str, total: int) -> Counter:
         print(f"\r{what} {count}/{total}, {left // 60}:{left % 60:02d} left ", end=end, file=sys.stderr, flush=True)
 
     return done
+
+
+def _held_out(name: str) -> Any:
+    """A split that nothing is trained on."""
+    from ..storyboard.errors import InputError
+
+    if name not in ("test", "validation"):
+        raise InputError(f"--split {name!r} is unknown: choose test or validation")
+    return name
 
 
 def _show(found: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json: bool) -> None:
@@ -49,7 +61,7 @@ def _opened(generator: str, memory: str | None) -> tuple[Any, Any]:
 def evaluate_films(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
-    memory: MemoryOpt = None, seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+    memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads what a generator makes of held-out films: set, time, camera, kind, looks, cuts."""
     with reported(debug):
@@ -57,7 +69,7 @@ def evaluate_films(
         from .tables import evaluation_table
 
         made, reader = _opened(generator, memory)
-        found = evaluate(made, reader, films=films, seed=seed, on_film=_counter("film", films))
+        found = evaluate(made, reader, films=films, seed=seed, on_film=_counter("film", films), split=_held_out(split))
         _show(found, evaluation_table, json)
 
 
@@ -66,7 +78,7 @@ def evaluate_pins(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
     memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
-    seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+    seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
     with reported(debug):
@@ -74,7 +86,9 @@ def evaluate_pins(
         from .tables import references_table
 
         made, reader = _opened(generator, memory)
-        found = evaluate_references(made, reader, films=films, seed=seed, on_film=_counter("shot", films))
+        found = evaluate_references(
+            made, reader, films=films, seed=seed, on_film=_counter("shot", films), split=_held_out(split)
+        )
         _show(found, references_table, json)
 
 
@@ -82,7 +96,7 @@ def evaluate_pins(
 def evaluate_gaps(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films for each gap.")] = 40,
-    memory: MemoryOpt = None, seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
+    memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads whether a puppet's looks come back after a gap: true history is fed, the recalling shot generated."""
     with reported(debug):
@@ -90,7 +104,9 @@ def evaluate_gaps(
         from .tables import recall_table
 
         made, reader = _opened(generator, memory)
-        found = evaluate_recall(made, reader, films=films, seed=seed, on_film=_counter("film", films * len(GAPS)))
+        found = evaluate_recall(
+            made, reader, films=films, seed=seed, on_film=_counter("film", films * len(GAPS)), split=_held_out(split)
+        )
         _show(found, recall_table, json)
 
 
@@ -98,6 +114,7 @@ def evaluate_gaps(
 def evaluate_truth(
     generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",
     shots: Annotated[int, typer.Option("--shots", min=1, max=100_000, help="Shots of the small world to read.")] = 500,
+    whole_world: Annotated[bool, typer.Option("--whole-world", help="In every word there is, not only in those that the model knows.")] = False,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads shots of which everything is known: how right every other score can be."""
@@ -106,11 +123,12 @@ def evaluate_truth(
 
         from ..evaluation.readers import load_reader
         from ..evaluation.truth import evaluate_readers
-        from ..generator.bundle import BUNDLED, load_bundle, reader_folder
+        from ..generator.bundle import load_bundle, reader_folder, weights_folder
         from .tables import truth_table
 
-        bundled = BUNDLED / generator
-        bundle = load_bundle(bundled if bundled.is_dir() else Path(generator), torch.device("cpu"))
+        bundle = load_bundle(weights_folder(generator), torch.device("cpu"))
+        if whole_world:
+            bundle.vocabulary = None
         reader = load_reader(reader_folder(generator))
         found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots))
         _show(found, truth_table, json)
@@ -128,8 +146,10 @@ def evaluate_claims(
 ) -> None:  # fmt: skip
     """Measures what the three papers claim, at our size: six claims, a few arms each. A night on two cores."""
     with reported(debug):
-        from ..evaluation.claims import Lab, measure_claims, weights_folder
+        from ..evaluation.claims import measure_claims
         from ..evaluation.claims_page import write_page
+        from ..evaluation.lab import Lab
+        from ..generator.bundle import weights_folder
         from .tables import claims_table
 
         began = time.monotonic()

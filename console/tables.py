@@ -6,6 +6,7 @@ import json
 from textwrap import wrap
 from typing import Any
 
+from ..evaluation.arm import arms_of
 from ..storyboard.script import Script
 from ..storyboard.stage import REGISTRY
 from ..templates.script_template import ScriptTemplate
@@ -133,14 +134,14 @@ def weights_table(found: dict[str, Any]) -> str:
 
 def evaluation_table(found: dict[str, Any]) -> str:
     lines = [
-        f"{found['generator']}, memory {found['memory']}: {found['films']} held-out films, {found['frames_per_second']} frames/s on {found['threads']} threads",
+        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} films, {found['frames_per_second']} frames/s on {found['threads']} threads",
         f"scored by {found['scored_by']}", "",
         f"{'':32} {'made':>7}  {'95 % interval':>15}   {'on truth':>8}  asked",
     ]  # fmt: skip
     for name, rate in found["made"].items():
-        truth = found["truth"][name]["rate"]
+        truth = f"{found['truth'][name]['rate']:.1%}" if name in found["truth"] else "–"
         lines.append(
-            f"{name:32} {rate['rate']:>7.1%}  {rate['low']:>6.1%} … {rate['high']:>6.1%}   {truth:>8.1%}  {rate['asked']:.0f}"
+            f"{name:32} {rate['rate']:>7.1%}  {rate['low']:>6.1%} … {rate['high']:>6.1%}   {truth:>8}  {rate['asked']:.0f}"
         )
     return "\n".join(lines)
 
@@ -148,7 +149,7 @@ def evaluation_table(found: dict[str, Any]) -> str:
 def references_table(found: dict[str, Any]) -> str:
     """What `evaluate references` found."""
     lines = [
-        f"{found['generator']}, memory {found['memory']}: {found['films']} held-out shots; hue by chance {found['chance_of_hue']:.1%}",
+        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} shots; hue by chance {found['chance_of_hue']:.1%}",
         f"scored by {found['scored_by']}", "",
         f"{'':8} {'pinned':>7}  {'95 % interval':>17}   {'not pinned':>10}   {'on truth':>8}",
     ]  # fmt: skip
@@ -185,7 +186,7 @@ def recall_table(found: dict[str, Any]) -> str:
     """Rates by gap, in latent frames."""
     names = list(found["truth"])
     lines = [
-        f"{found['generator']}, memory {found['memory']}: {found['films']} films for each gap", f"scored by {found['scored_by']}", "",
+        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} films for each gap", f"scored by {found['scored_by']}", "",
         f"{'gap':>10} " + " ".join(f"{name:>22}" for name in names),
     ]  # fmt: skip
     for gap, rates in [*found["gaps"].items(), ("truth", found["truth"])]:
@@ -202,8 +203,8 @@ def claims_table(found: dict[str, Any]) -> str:
     lines = [f"{found['weights']}, {found['films']} films for each number; scored by {found['scored_by']}"]
     for claim in found["claims"].values():
         lines += ["", claim["says"]]
-        for row in claim["rows"]:
-            part = "per second" not in row["measure"] and "motion" not in row["measure"]
-            value = f"{row['value']:>6.0%}  ({row['low']:.0%} – {row['high']:.0%})" if part else f"{row['value']:>6.3g}"
-            lines.append(f"  {row['arm']:34} {row['measure']:40} {value}")
+        for arm in arms_of(claim):
+            for row in arm.rows:
+                value, interval = row.written()
+                lines.append(f"  {arm.name:34} {row.measure:40} {value:>6}  {interval or row.unit}")
     return "\n".join(lines)

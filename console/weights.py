@@ -86,14 +86,13 @@ def models_check(
 ) -> None:  # fmt: skip
     """Opens weights, looks at every part, and rolls one small chunk."""
     with reported(debug):
-        from ..generator.bundle import BUNDLED
+        from ..generator.bundle import weights_folder
         from ..generator.library import check as check_weights
         from ..generator.video_generator import default_device
         from .display import open_display
         from .tables import weights_table
 
-        bundled = BUNDLED / folder
-        found = check_weights(bundled if bundled.is_dir() else Path(folder), default_device())
+        found = check_weights(weights_folder(folder), default_device())
         open_display(as_json=json, quiet=True, verbose=False).result(weights_table(found), **found)
 
 
@@ -112,6 +111,7 @@ def train(
 ) -> None:  # fmt: skip
     """Trains a model by a recipe; goes on where an earlier run stopped."""
     with reported(debug):
+        from ..training.parallel import leave
         from ..training.recipe import read_recipe
         from ..training.run import Order
         from ..training.run import train as run_training
@@ -122,3 +122,4 @@ def train(
         with open_training_display(as_json=json) as display:
             folder = run_training(chosen, order, display)
             display.result(folder)
+        leave()

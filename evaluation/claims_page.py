@@ -1,4 +1,4 @@
-"""`docs/claims.md`: the claims' tables and plots."""
+"""`docs/claims.md`: the claims' tables, plots and frames."""
 
 from __future__ import annotations
 
@@ -8,70 +8,68 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ..storyboard.files import replacing, write_text
+from .arm import Arm, arms_of
 
 WIDTH, LINE, LEFT, RIGHT = 900, 22, 420, 60
 INK, SOFT, BAR, SPAN = (30, 30, 34), (140, 140, 150), (70, 120, 190), (20, 50, 110)
 
 
 def write_page(found: dict[str, Any], page: Path) -> None:
-    """Writes the page, and beside it a plot of every claim."""
+    """Writes the page, and beside it a plot of every claim and frames of its arms."""
     lines = [
         "# What the papers claim, at our size", "",
         f"Measured by `filmwright evaluate claims` on {found['weights']}: {found['films']} held-out films for each number, {found['minutes']:g} minutes of "
-        f"training for each arm that needs its own weights, seed {found['seed']}, {found['threads']} CPU threads. Scored by the {found['scored_by']}. "
-        "Intervals are 95 % bootstrap intervals over films.", "",
+        f"training for each stage of an arm that needs its own weights, seed {found['seed']}, {found['threads']} CPU threads. Scored by the "
+        f"{found['scored_by']}. Intervals are 95 % bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.", "",
     ]  # fmt: skip
     for key, claim in found["claims"].items():
-        picture = page.parent / f"claims-{key}.png"
-        with replacing(picture) as temporary:
-            plot(claim["rows"]).save(temporary, format="PNG")
+        arms = arms_of(claim)
+        for name, picture in ((f"claims-{key}.png", plot(arms)), (f"claims-{key}-frames.png", strips(arms))):
+            with replacing(page.parent / name) as temporary:
+                picture.save(temporary, format="PNG")
         lines += [
-            f"## {claim['says']}",
-            "",
-            claim["measured"],
-            "",
-            f"![{key}]({picture.name})",
-            "",
-            "| arm | | value | 95 % | n |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {row['arm']} | {row['measure']} | {_number(row)} | {_interval(row)} | {row['asked']} |"
-            for row in claim["rows"]
-        ]
+            f"## {claim['says']}", "", claim["measured"], "", f"![{key}](claims-{key}.png)", "", f"![frames](claims-{key}-frames.png)", "",
+            "| arm | | value | 95 % | n |", "|---|---|---|---|---|",
+        ]  # fmt: skip
+        for arm in arms:
+            for row in arm.rows:
+                value, interval = row.written()
+                unit = "" if row.unit == "part" else f", {row.unit}"
+                lines.append(f"| {arm.name} | {row.measure}{unit} | {value} | {interval} | {row.asked} |")
         lines.append("")
     write_text(page, "\n".join(lines))
 
 
-def _number(row: dict[str, Any]) -> str:
-    return f"{row['value']:.0%}" if _is_part(row) else f"{row['value']:.3g}"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    return f"{row['low']:.0%} – {row['high']:.0%}" if _is_part(row) and row["low"] != row["high"] else ""
-
-
-def _is_part(row: dict[str, Any]) -> bool:
-    return "per second" not in row["measure"] and "motion" not in row["measure"]
-
-
-def plot(rows: list[dict[str, Any]]) -> Image.Image:
+def plot(arms: list[Arm]) -> Image.Image:
     """Bars with intervals, grouped by what was measured."""
-    shown = [row for row in rows if _is_part(row)]
-    measures = list(dict.fromkeys(row["measure"] for row in shown))
-    height = 20 + sum(LINE * (1 + sum(row["measure"] == name for row in shown)) + 8 for name in measures)
-    image = Image.new("RGB", (WIDTH, max(height, 40)), (255, 255, 255))
+    shown = [(arm.name, row) for arm in arms for row in arm.rows if row.unit == "part"]
+    measures = list(dict.fromkeys(row.measure for _, row in shown))
+    height = 20 + LINE * (len(measures) + len(shown)) + 8 * len(measures)
+    image = Image.new("RGB", (WIDTH, height), (255, 255, 255))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
     y, room = 10, WIDTH - LEFT - RIGHT
-    for name in measures:
-        draw.text((10, y), name, INK, font)
+    for measure in measures:
+        draw.text((10, y), measure, INK, font)
         y += LINE
-        for row in (row for row in shown if row["measure"] == name):
-            value, low, high = (0.0 if v != v else v for v in (row["value"], row["low"], row["high"]))
-            draw.text((30, y + 2), row["arm"], SOFT, font)
-            draw.rectangle((LEFT, y + 4, LEFT + room * value, y + LINE - 5), BAR)
-            draw.line((LEFT + room * low, y + LINE // 2, LEFT + room * high, y + LINE // 2), SPAN, 2)
-            draw.text((LEFT + room + 8, y + 2), f"{value:.0%}", INK, font)
+        for name, row in ((name, row) for name, row in shown if row.measure == measure):
+            draw.text((30, y + 2), name, SOFT, font)
+            draw.rectangle((LEFT, y + 4, LEFT + room * row.value, y + LINE - 5), BAR)
+            if row.low is not None and row.high is not None:
+                draw.line((LEFT + room * row.low, y + LINE // 2, LEFT + room * row.high, y + LINE // 2), SPAN, 2)
+            draw.text((LEFT + room + 8, y + 2), f"{row.value:.0%}", INK, font)
             y += LINE
         y += 8
+    return image
+
+
+def strips(arms: list[Arm]) -> Image.Image:
+    """Frames of every arm, one below the other."""
+    rows = [(arm.name, Image.open(arm.strip).convert("RGB")) for arm in arms]
+    width = max(strip.width for _, strip in rows)
+    image = Image.new("RGB", (width, sum(strip.height + LINE for _, strip in rows)), (255, 255, 255))
+    draw, font, y = ImageDraw.Draw(image), ImageFont.load_default(13), 0
+    for name, strip in rows:
+        draw.text((4, y + 3), name, INK, font)
+        image.paste(strip, (0, y + LINE))
+        y += strip.height + LINE
     return image

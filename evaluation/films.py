@@ -18,8 +18,8 @@ from torch import Tensor
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL
-from ..training.world import CHUNK_SECONDS, SPLITS, Film, random_film, render_film
-from .readers import LOOKS, FrameReader, find_cuts, find_movement, read, told_of
+from ..training.world import CHUNK_SECONDS, SPLITS, Film, Split, random_film, render_film
+from .readers import LOOKS, THINGS, FrameReader, acting, find_actions, find_cuts, find_movement, read, told_of
 
 TOLERANCE_FRAMES = 4
 """One latent frame."""
@@ -35,6 +35,10 @@ class Tally:
     def add(self, right: int, asked: int) -> None:
         self.films.append((right, asked))
 
+    @property
+    def asked(self) -> int:
+        return sum(asked for _, asked in self.films)
+
     def summary(self) -> dict[str, float]:
         """Rate and 95 % bootstrap interval over films."""
         rng = random.Random(0)
@@ -47,8 +51,13 @@ class Tally:
         low, high = drawn[int(0.025 * BOOTSTRAP)], drawn[int(0.975 * BOOTSTRAP)]
         return {
             "rate": round(rate(self.films), 4), "low": round(low, 4), "high": round(high, 4),
-            "asked": float(sum(a for _, a in self.films)),
+            "asked": float(self.asked),
         }  # fmt: skip
+
+
+def summaries(tallies: dict[str, Tally]) -> dict[str, dict[str, float]]:
+    """Of everything that was asked."""
+    return {name: tally.summary() for name, tally in tallies.items() if tally.asked}
 
 
 def generate(generator: Generator, film: Film, seed: int) -> Tensor:
@@ -64,10 +73,10 @@ def generate(generator: Generator, film: Film, seed: int) -> Tensor:
 
 
 def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[str, Tally]) -> None:
-    """Adds one film to the tallies: set, time, view, kind and hue by shot; cuts by frame; identity over cuts in a set."""
+    """Adds one film to the tallies: what is seen by shot; cuts by frame; identity over cuts in a set."""
     per_chunk = len(frames) // sum(shot.chunks for shot in film.shots)
     start = 0
-    right = dict.fromkeys((*reader.frame, "camera", "kind", *LOOKS), 0)
+    right = dict.fromkeys((*reader.frame, "camera", "action", *THINGS, *LOOKS), 0)
     asked = dict(right)
     cuts: list[int] = []
     readings = []
@@ -77,15 +86,23 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
         readings.append(reading)
         staging = shot.staging
         true = told_of(staging, shot.daylight.after(shot.chunks * CHUNK_SECONDS / 2))
-        for name, said in reading.frame.items():
+        for name, word in reading.frame.items():
             asked[name] += 1
-            right[name] += said == true[name]
+            right[name] += word == true[name]
         asked["camera"] += 1
         right["camera"] += find_movement(reader, frames[start:end]) == staging.movement
+        doing = acting(staging)
+        if doing:
+            said = find_actions(reader, frames[start:end], [role.kind for role in doing])
+            asked["action"] += len(doing)
+            right["action"] += sum(role.action == action for role, action in zip(doing, said, strict=True))
         kinds = [role.kind for role in staging.roles]
         for role in staging.roles:
             asked["kind"] += 1
             right["kind"] += reading.shows(role.kind, len(set(kinds)))
+            if role.prop is not None:
+                asked["prop"] += 1
+                right["prop"] += reading.shows(role.prop, len(kinds), "prop")
             if kinds.count(role.kind) == 1 and role.appearance is not None:
                 for look in LOOKS:
                     asked[look] += 1
@@ -111,31 +128,36 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
     tallies["same hue over a cut in one set"].add(kept, asked_kept)
 
 
+Seen = Callable[[Tensor], None]
+"""Is shown the frames [F, 3, H, W] that were made of every film, in 0 … 1."""
+
+
 def evaluate(
-    generator: Generator, reader: FrameReader, *, films: int, seed: int, on_film: Callable[[int], None] = lambda n: None
-) -> dict[str, Any]:
+    generator: Generator, reader: FrameReader, *, films: int, seed: int, on_film: Callable[[int], None] = lambda n: None,
+    seen: Seen = lambda frames: None, split: Split = "test",
+) -> dict[str, Any]:  # fmt: skip
     """Scores `films` held-out films; returns rates of the generator and of the readers on rendered truth."""
     names = (
-        *reader.frame, "camera", "kind", *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
+        *reader.frame, "camera", "action", *THINGS, *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
     )  # fmt: skip
     made, truth = ({name: Tally() for name in names} for _ in range(2))
     began = time.perf_counter()
     spent = 0.0
     for index in range(films):
-        film = random_film(SPLITS["test"] + index, known=generator.profile.vocabulary or FULL)
+        film = random_film(SPLITS[split] + index, known=generator.profile.vocabulary or FULL)
         started = time.perf_counter()
         frames = generate(generator, film, seed)
         spent += time.perf_counter() - started
+        seen(frames)
         score_film(film, frames, reader, made)
         rendered = render_film(film, width=generator.profile.width, height=generator.profile.height)
         score_film(film, rendered.frames, reader, truth)
         on_film(index + 1)
     total_frames = films * 48
     return {
-        "generator": generator.profile.weights, "memory": generator.profile.memory, "films": films, "seed": seed,
+        "generator": generator.profile.weights, "memory": generator.profile.memory, "films": films, "seed": seed, "split": split,
         "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these films' truth is in `truth`",
-        "made": {name: tally.summary() for name, tally in made.items()},
-        "truth": {name: tally.summary() for name, tally in truth.items()},
+        "made": summaries(made), "truth": summaries(truth),
         "frames_per_second": round(total_frames / spent, 1), "seconds": round(time.perf_counter() - began, 1),
         "threads": torch.get_num_threads(),
     }  # fmt: skip

@@ -19,23 +19,39 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from ..animatic.stage import LATEST, STILL, Daylight, Scene
-from ..storyboard.caption import Staging
-from ..storyboard.vocabulary import ACCESSORIES, HUES, KINDS, PATTERNS, PROPS, SETS, TIMES, VIEWS, WEATHERS
+from ..storyboard.caption import Role, Staging
+from ..storyboard.errors import InputError
+from ..storyboard.vocabulary import (
+    ACCESSORIES,
+    ACTIONS,
+    HUES,
+    KINDS,
+    PATTERNS,
+    PROPS,
+    SETS,
+    TIMES,
+    VIEWS,
+    WEATHERS,
+)
+from .actions import EVERY, MOMENTS, ActionHead, follow
 
 READ_HEIGHT, READ_WIDTH = 64, 128
 CELL = 2
-NOTHING = "nothing"
 LIGHTS = ("told", "late", "later")
 """How far the light has gone towards the next time of day, in thirds of what it can."""
-WHOLE = {
-    "set": SETS, "time": TIMES, "view": VIEWS, "weather": WEATHERS, "prop": (NOTHING, *PROPS), "light": LIGHTS,
-}  # fmt: skip
+WHOLE = {"set": SETS, "time": TIMES, "view": VIEWS, "weather": WEATHERS, "light": LIGHTS}
 """What is read of a whole frame."""
+THINGS = {"kind": KINDS, "prop": PROPS}
+"""What fills cells of its own."""
 LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
 """What is read of a puppet."""
-WORDS: dict[str, list[str]] = {name: list(words) for name, words in {**WHOLE, **LOOKS, "kind": KINDS}.items()}
-SMALLEST_PUPPET = 0.003
-"""Part of the frame below which a puppet is not there."""
+WORDS: dict[str, list[str]] = {
+    name: list(words) for name, words in {**WHOLE, **THINGS, **LOOKS, "action": ACTIONS}.items()
+}
+SMALLEST = {"kind": 0.003, "prop": 0.0005}
+"""Part of the frame below which a thing is not there."""
+PALETTE_ROWS, PALETTE_COLUMNS = 4, 8
+"""The frame's colours as they are go to what is read of all of it: the layers' normalisation takes the light out."""
 CUT_CHANGE, CUT_RATIO, CUT_RADIUS = 0.03, 1.3, 8
 SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
 """The camera's movement is looked for between frames so far apart, in differences up to that, in pixels of 128."""
@@ -43,28 +59,33 @@ SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
 
 def told_of(staging: Staging, light: Daylight = STILL) -> dict[str, str]:
     """What is true of a whole frame, by the words of `WHOLE`."""
-    roles = staging.roles[:1] if staging.view in ("close", "over") else staging.roles
-    props = [role.prop for role in roles if role.prop]
     third = min(int(light.later / LATEST * len(LIGHTS)), len(LIGHTS) - 1)
-    plain = {name: getattr(staging, name) for name in ("set", "time", "view", "weather")}
-    return {**plain, "prop": props[0] if props else NOTHING, "light": LIGHTS[third]}
+    return {**{name: getattr(staging, name) for name in ("set", "time", "view", "weather")}, "light": LIGHTS[third]}
+
+
+def acting(staging: Staging) -> list[Role]:
+    """Roles whose action can be seen, each alone in its kind."""
+    roles = staging.roles[:1] if staging.view in ("close", "over") else staging.roles
+    kinds = [role.kind for role in staging.roles]
+    return [role for role in roles if kinds.count(role.kind) == 1]
 
 
 def labels_of(scene: Scene, seconds: float) -> dict[str, Tensor]:
-    """The truth of a scene at a moment: indices of the frame, and for each cell [h, w] the kind (0: none of them) and the
-    looks; -1 where nothing fills the cell."""
+    """The truth of a scene at a moment: indices of the frame, and for each cell [h, w] the kind and the prop (0: none of them)
+    and the looks; -1 where nothing fills the cell."""
     staging, true = scene.staging, told_of(scene.staging, scene.daylight.after(seconds))
     found = {name: torch.tensor(words.index(true[name])) for name, words in WHOLE.items()}
-    shown = F.adaptive_avg_pool2d(
-        scene.visible(torch.tensor([seconds]))[:, 0], (READ_HEIGHT // CELL, READ_WIDTH // CELL)
-    )
-    cells = shown.shape[1:]
-    found["kind"] = torch.where(shown.sum(dim=0) < 0.2, 0, -1) if len(shown) else torch.zeros(cells, dtype=torch.long)
+    visible, cells = scene.visible(torch.tensor([seconds])), (READ_HEIGHT // CELL, READ_WIDTH // CELL)
+    puppets, props = (F.adaptive_avg_pool2d(part[:, 0], cells) for part in (visible.puppets, visible.props))
+    for name, shown in (("kind", puppets), ("prop", props)):
+        found[name] = torch.where(shown.sum(dim=0) < 0.2, 0, -1)
     for name in LOOKS:
         found[name] = torch.full(cells, -1)
-    for role, part in zip(staging.roles, shown, strict=False):
-        mine = part > 0.6
+    for role, puppet, prop in zip(staging.roles, puppets, props, strict=False):
+        mine = puppet > 0.6
         found["kind"][mine] = 1 + KINDS.index(role.kind)
+        if role.prop is not None:
+            found["prop"][prop > 0.5] = 1 + PROPS.index(role.prop)
         for name, words in LOOKS.items():
             if role.appearance is not None:
                 found[name][mine] = words.index(getattr(role.appearance, name))
@@ -77,8 +98,8 @@ def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.
 
 
 class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Frames [B, 3, 64, 128] in 0 … 1 to logits: of what is read of a frame [B, n], of kind [B, K, h, w] and looks [B, n, h, w]
-    of every cell.
+    """Frames [B, 3, 64, 128] in 0 … 1 to logits: of what is read of a frame [B, n], of things [B, 1 + n, h, w] (the first is
+    none of them) and looks [B, n, h, w] of every cell.
 
     Args:
         words: what it can say by what it reads.
@@ -87,7 +108,8 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @register_to_config
     def __init__(self, words: dict[str, list[str]], width: int = 32) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.fine = nn.Sequential(_layer(3, width, stride=2), _layer(width, width))
+        self.sharp = _layer(3, width // 2)
+        self.fine = nn.Sequential(_layer(width // 2, width, stride=2), _layer(width, width))
         self.middle = nn.Sequential(_layer(width, 2 * width, stride=2), _layer(2 * width, 2 * width))
         self.coarse = nn.Sequential(
             _layer(2 * width, 3 * width, stride=2),
@@ -96,11 +118,16 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         self.to_middle = _layer(5 * width, 2 * width)
         self.to_fine = _layer(3 * width, width)
-        sizes = {name: len(known) for name, known in words.items()}
-        self.frame = nn.ModuleDict({name: nn.Linear(6 * width, sizes[name]) for name in WHOLE if name in words})
-        self.cells = nn.ModuleDict({"kind": nn.Conv2d(width, 1 + sizes["kind"], 1)})
+        whole = 6 * width + 3 * PALETTE_ROWS * PALETTE_COLUMNS
+        self.frame = nn.ModuleDict({name: self._head(whole, 2 * width, len(words[name])) for name in WHOLE})
+        self.cells = nn.ModuleDict({name: nn.Conv2d(width + 3, 1 + len(words[name]), 1) for name in THINGS})
         for name in LOOKS:
-            self.cells[name] = nn.Conv2d(width, sizes[name], 1)
+            self.cells[name] = nn.Conv2d(width + 3, len(words[name]), 1)
+        self.action = ActionHead(len(words["action"]))
+
+    @staticmethod
+    def _head(inputs: int, width: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
 
     @property
     def words(self) -> dict[str, list[str]]:
@@ -108,14 +135,27 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
         config: Any = self.config
         return dict(config.words)
 
+    def followed(self, frames: Tensor, kinds: list[str]) -> tuple[Tensor, Tensor]:
+        """Windows [K, T, 5, S, S] around puppets of these kinds on frames [T, 3, 64, 128], and their paths [K, T, 3]."""
+        with torch.no_grad():
+            found = {
+                name: logits.softmax(dim=1)[:, 1:] for name, logits in self.forward(frames).items() if name in THINGS
+            }
+            props = found["prop"].sum(dim=1)
+            each = [follow(frames, found["kind"][:, self.words["kind"].index(kind)], props) for kind in kinds]
+        return torch.stack([windows for windows, _ in each]), torch.stack([path for _, path in each])
+
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        fine = self.fine(frames * 2 - 1)
+        frames = frames * 2 - 1
+        fine = self.fine(self.sharp(frames))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
-        pooled = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))], dim=1)
+        palette = F.adaptive_avg_pool2d(frames, (PALETTE_ROWS, PALETTE_COLUMNS)).flatten(1)
+        whole = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3)), palette], dim=1)
         up = self.to_middle(torch.cat([F.interpolate(coarse, scale_factor=2.0), middle], dim=1))
         up = self.to_fine(torch.cat([F.interpolate(up, scale_factor=2.0), fine], dim=1))
-        out: dict[str, Tensor] = {name: head(pooled) for name, head in self.frame.items()}
+        up = torch.cat([up, F.avg_pool2d(frames, CELL)], dim=1)
+        out: dict[str, Tensor] = {name: head(whole) for name, head in self.frame.items()}
         return out | {name: head(up) for name, head in self.cells.items()}
 
 
@@ -126,19 +166,19 @@ class Reading:
     Attributes:
         words: what the reader can say.
         frame: what it says of the whole frame.
-        areas: part of the frame that each kind fills.
+        areas: part of the frame that each kind, and each prop, fills.
         looks: for every look, evidence for each of its words by kind [kinds, words].
     """
 
     words: dict[str, list[str]]
     frame: dict[str, str]
-    areas: Tensor
+    areas: dict[str, Tensor]
     looks: dict[str, Tensor]
 
-    def shows(self, kind: str, count: int) -> bool:
-        """Whether `kind` is there, and among the `count` largest."""
-        index = self.words["kind"].index(kind)
-        return float(self.areas[index]) >= SMALLEST_PUPPET and index in self.areas.topk(count).indices.tolist()
+    def shows(self, thing: str, count: int, what: str = "kind") -> bool:
+        """Whether a kind (or a prop) is there, and among the `count` largest."""
+        areas, index = self.areas[what], self.words[what].index(thing)
+        return float(areas[index]) >= SMALLEST[what] and index in areas.topk(count).indices.tolist()
 
     def look_of(self, kind: str, look: str) -> str:
         """The hue, pattern or accessory of a kind."""
@@ -146,11 +186,24 @@ class Reading:
 
 
 def load_reader(folder: Path) -> FrameReader:
-    """Loads a trained reader."""
-    reader: FrameReader = (
-        FrameReader.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False).float().eval()
+    """Loads a trained reader.
+
+    Raises:
+        InputError: it is of another shape than readers are now.
+    """
+    fresh = InputError(
+        f"the reader in {folder} is of another version: 'filmwright train nano --stage reader' makes one"
     )
-    return reader
+    try:
+        reader, found = FrameReader.from_pretrained(
+            folder, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    except RuntimeError as error:  # other sizes
+        raise fresh from error
+    if found["missing_keys"]:
+        raise fresh
+    ready: FrameReader = reader.float().eval()
+    return ready
 
 
 def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
@@ -160,10 +213,11 @@ def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
         logits = reader(sized)
     words = reader.words
     frame = {name: words[name][int(logits[name].mean(dim=0).argmax())] for name in reader.frame}
-    shown = logits["kind"].softmax(dim=1)[:, 1:]
-    shown = shown * (shown > 0.5)
-    looks = {name: torch.einsum("bkhw,bchw->kc", shown, logits[name].softmax(dim=1)) for name in LOOKS}
-    return Reading(words, frame, shown.mean(dim=(0, 2, 3)), looks)
+    shown = {name: logits[name].softmax(dim=1)[:, 1:] for name in THINGS}
+    shown = {name: part * (part > 0.5) for name, part in shown.items()}
+    areas = {name: part.mean(dim=(0, 2, 3)) for name, part in shown.items()}
+    looks = {name: torch.einsum("bkhw,bchw->kc", shown["kind"], logits[name].softmax(dim=1)) for name in LOOKS}
+    return Reading(words, frame, areas, looks)
 
 
 def find_cuts(frames_FCHW: Tensor) -> list[int]:
@@ -176,6 +230,14 @@ def find_cuts(frames_FCHW: Tensor) -> list[int]:
         if value >= CUT_CHANGE and value > CUT_RATIO * max(others.tolist(), default=0.0):
             cuts.append(index + 1)
     return cuts
+
+
+def find_actions(reader: FrameReader, frames_FCHW: Tensor, kinds: list[str]) -> list[str]:
+    """What puppets of these kinds do in a shot's first second and a half, each alone in its kind."""
+    sized = F.interpolate(frames_FCHW[: EVERY * MOMENTS : EVERY], (READ_HEIGHT, READ_WIDTH), mode="area")
+    with torch.no_grad():
+        said = reader.action(*reader.followed(sized, kinds)).argmax(dim=1)
+    return [reader.words["action"][index] for index in said.tolist()]
 
 
 def find_movement(reader: FrameReader, frames_FCHW: Tensor) -> str:

@@ -17,13 +17,14 @@ import torch
 from ..storyboard.caption import CUT_MARK, Appearance, Role, Staging, without_appearance
 from ..storyboard.stage import Frames, Generator
 from ..storyboard.vocabulary import FULL, HUES, Vocabulary
-from ..training.world import SPLITS, Film, FilmShot, random_appearance, random_role, render_film
-from .films import Tally
+from ..training.world import SPLITS, Film, FilmShot, Split, random_appearance, random_role, render_film
+from .films import Seen, Tally, summaries
 from .readers import LOOKS, FrameReader, read
 
 GAPS = (0, 2, 4, 8, 12)
 """Chunks between the shot that introduces a puppet and the one that recalls it: 0 to 36 latent frames."""
 RECALL_CHUNKS = 1
+FRAMES_PER_CHUNK = 12
 ROUTED, WINDOW = "routed to it", 3
 
 
@@ -31,7 +32,7 @@ def recall_film(seed: int, gap: int, known: Vocabulary = FULL) -> tuple[Film, Ro
     """A film whose last shot recalls a puppet that was last seen `gap` chunks before, and who it is."""
     rng = random.Random(f"recall/{seed}/{gap}")
     kinds = rng.sample(known.kinds, 4)
-    looks = [random_appearance(rng) for _ in kinds]
+    looks = [random_appearance(rng, known) for _ in kinds]
     sets, time_of_day = rng.sample(known.sets, 2), rng.choice(known.times)
 
     def shot(view: str, place: str, who: int, chunks: int, told: bool) -> FilmShot:
@@ -53,7 +54,7 @@ def recall_film(seed: int, gap: int, known: Vocabulary = FULL) -> tuple[Film, Ro
     return Film(seed, tuple(shots)), last.staging.roles[0]
 
 
-def _as_chunks(generator: Generator, frames: torch.Tensor, chunks: int) -> list[Any]:
+def as_chunks(generator: Generator, frames: torch.Tensor, chunks: int) -> list[Any]:
     """A shot's frames as the chunks that `feed` takes."""
     array: Frames = frames.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return generator.encode(array)[:chunks]
@@ -61,7 +62,8 @@ def _as_chunks(generator: Generator, frames: torch.Tensor, chunks: int) -> list[
 
 def evaluate_recall(
     generator: Generator, reader: FrameReader, *, films: int, seed: int, gaps: tuple[int, ...] = GAPS,
-    on_film: Callable[[int], None] = lambda n: None, oracle: bool = False,
+    on_film: Callable[[int], None] = lambda n: None, oracle: bool = False, seen: Seen = lambda frames: None,
+    split: Split = "test",
 ) -> dict[str, Any]:  # fmt: skip
     """Rates of kind, each look and all looks together, by gap in chunks, and of routed frames that show the puppet; `films` for
     each gap.
@@ -76,7 +78,7 @@ def evaluate_recall(
     began = time.perf_counter()
     for number, gap in enumerate(gaps):
         for index in range(films):
-            film, who = recall_film(SPLITS["test"] + 200_000_000 + index, gap, profile.vocabulary or FULL)
+            film, who = recall_film(SPLITS[split] + 200_000_000 + index, gap, profile.vocabulary or FULL)
             assert who.appearance is not None
             render = render_film(film, width=profile.width, height=profile.height)
             rollout, start, prompts = generator.start(seed + index), 0, film.prompts()
@@ -92,23 +94,26 @@ def evaluate_recall(
                 if shows and place < len(film.shots) - 1:
                     shown = range(fed * profile.chunk_latents, (fed + shot.chunks) * profile.chunk_latents)
                 if place < len(film.shots) - 1:
-                    for chunk in _as_chunks(generator, render.frames[start * 12 : end * 12], shot.chunks):
+                    for chunk in as_chunks(
+                        generator, render.frames[start * FRAMES_PER_CHUNK : end * FRAMES_PER_CHUNK], shot.chunks
+                    ):
                         rollout.feed(chunk, decode=False)
                         fed += 1
                 start = end
             chunk_made = rollout.step()
             made = torch.from_numpy(chunk_made.frames).permute(0, 3, 1, 2).float() / 255
-            recalled = [frame for layer in chunk_made.recalled for frame in layer]
+            seen(torch.cat([render.frames[:-FRAMES_PER_CHUNK], made]))
+            recalled = [frame for layer in chunk_made.recalled for frame in layer]  # none without routing
             tallies[gap][ROUTED].add(sum(frame in shown for frame in recalled), len(recalled))
             _score(tallies[gap], reader, who.kind, who.appearance, made)
-            _score(truth, reader, who.kind, who.appearance, render.frames[-12:])
+            _score(truth, reader, who.kind, who.appearance, render.frames[-FRAMES_PER_CHUNK:])
             on_film(number * films + index + 1)
     return {
-        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed,
+        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "split": split,
         "chance": {"hue": 1 / len(HUES), **{name: 1 / len(LOOKS[name]) for name in ("pattern", "accessory")}},
         "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these shots' truth is in `truth`",
-        "gaps": {str(gap): {name: tally.summary() for name, tally in found.items()} for gap, found in tallies.items()},
-        "truth": {name: tally.summary() for name, tally in truth.items()},
+        "gaps": {str(gap): summaries(found) for gap, found in tallies.items()},
+        "truth": summaries(truth),
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
 

@@ -21,16 +21,17 @@ from ..storyboard.caption import Staging, caption, without_appearance
 from ..storyboard.errors import InputError
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL, HUES
-from ..training.world import SPLITS, draw_reference, random_appearance, random_role
-from .films import Tally
+from ..training.world import SPLITS, Split, draw_reference, random_appearance, random_role
+from .films import Tally, summaries
 from .readers import FrameReader, read
 
 CHUNKS = 2
 
 
 def evaluate_references(
-    generator: Generator, reader: FrameReader, *, films: int, seed: int, on_film: Callable[[int], None] = lambda n: None
-) -> dict[str, Any]:
+    generator: Generator, reader: FrameReader, *, films: int, seed: int, on_film: Callable[[int], None] = lambda n: None,
+    split: Split = "test",
+) -> dict[str, Any]:  # fmt: skip
     """Rates of kind and hue with the picture pinned, without it, and of the reader on rendered truth.
 
     Raises:
@@ -46,9 +47,9 @@ def evaluate_references(
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for index in range(films):
-            number = SPLITS["test"] + 400_000_000 + index
+            number = SPLITS[split] + 400_000_000 + index
             rng = random.Random(number)
-            role = random_role(rng, rng.choice(known.kinds), random_appearance(rng), known=known)
+            role = random_role(rng, rng.choice(known.kinds), random_appearance(rng, known), known=known)
             staging = Staging("medium", rng.choice(known.sets), rng.choice(known.times), "still", (role,))
             picture = Path(folder) / f"{index}.png"
             assert role.appearance is not None
@@ -69,8 +70,8 @@ def evaluate_references(
                 tallies[way]["hue"].add(int(reading.look_of(role.kind, "hue") == role.appearance.hue), 1)
             on_film(index + 1)
     return {
-        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "chance_of_hue": 1 / len(HUES),
+        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "split": split, "chance_of_hue": 1 / len(HUES),
         "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these shots' truth is in `truth`",
-        **{way: {name: tally.summary() for name, tally in found.items()} for way, found in tallies.items()},
+        **{way: summaries(found) for way, found in tallies.items()},
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip

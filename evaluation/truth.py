@@ -1,7 +1,8 @@
 """How right the readers are, on shots of which everything is known: rendered truth, and the same through the autoencoder.
 
-Looks are asked of puppets that stand alone in their kind and fill at least two parts in a hundred of the frame: smaller ones
-are too small to tell stripes from dots at 128x64, for people too.
+What people could not tell either is not asked: looks of puppets that do not stand alone in their kind or fill less than two
+parts in a hundred of the frame (stripes and dots are alike there at 128x64), props that are hidden but for less than two in a
+thousand, light that is on the border of two thirds.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from typing import Any
 
 import torch
 
-from ..animatic.stage import Scene
+from ..animatic.stage import LATEST, Daylight, Scene
 from ..generator.bundle import Bundle
 from ..storyboard.vocabulary import FULL
 from ..training.world import FPS, SPLITS, random_moment
-from .readers import LOOKS, FrameReader, find_cuts, find_movement, read, told_of
+from .readers import LIGHTS, LOOKS, THINGS, FrameReader, acting, find_actions, find_cuts, find_movement, read, told_of
 
 FRAMES = 24
-LARGE_ENOUGH = 0.02
-NOBODY = "nobody"
+LARGE_ENOUGH = {"kind": 0.02, "prop": 0.002}
+NONE = "none"
+BORDER = 1 / 6
+"""Of a third of the light."""
 
 
 def evaluate_readers(
     reader: FrameReader, bundle: Bundle, *, shots: int, on_shot: Callable[[int], None] = lambda n: None
 ) -> dict[str, Any]:
-    """Accuracy and confusion of every reader.
+    """Accuracy and confusion of every reader, on shots in the words that the bundle knows (all, where it says none).
 
     Returns:
         By `rendered` and `encoded`: for each attribute `rate`, `asked`, and `confusion`, true word -> read word -> count.
@@ -45,7 +48,11 @@ def evaluate_readers(
         drawn = scene.draw(seconds).frames
         with torch.no_grad():
             seen, _ = bundle.autoencoder.decode(bundle.autoencoder.encode(drawn[None].to(bundle.device)))
-        areas = scene.visible(seconds[2::4]).mean(dim=(1, 2, 3)).tolist()
+        visible = scene.visible(seconds[2::4])
+        areas = {
+            "kind": visible.puppets.mean(dim=(1, 2, 3)).tolist(),
+            "prop": visible.props.mean(dim=(1, 2, 3)).tolist(),
+        }
         for way, frames in (("rendered", drawn), ("encoded", seen[0].float().cpu())):
             _compare(found[way], reader, scene, areas, frames, before.get(way))
             before[way] = frames
@@ -58,33 +65,47 @@ def _compare(
     tables: dict[str, dict[str, Counter[str]]],
     reader: FrameReader,
     scene: Scene,
-    areas: list[float],
+    areas: dict[str, list[float]],
     frames: torch.Tensor,
     before: torch.Tensor | None,
 ) -> None:
     reading, staging = read(reader, frames[2::4]), scene.staging
     true = told_of(staging, scene.daylight)
     for name, said in reading.frame.items():
-        tables[name][true[name]][said] += 1
+        if name != "light" or _is_clear(scene.daylight):
+            tables[name][true[name]][said] += 1
     tables["camera"][staging.movement][find_movement(reader, frames)] += 1
-    played = [role.kind for role in staging.roles]
-    there = {
-        role.kind
-        for role, area in zip(staging.roles, areas, strict=False)
-        if area >= LARGE_ENOUGH and played.count(role.kind) == 1
-    }
-    kinds = reading.words["kind"]
-    for kind in kinds:
-        if kind in there or kind not in played:
-            read_as = kind if reading.shows(kind, len(kinds)) else NOBODY
-            tables["kind"][kind if kind in there else NOBODY][read_as] += 1
-    for role in staging.roles:
-        if role.kind in there:
-            for look in LOOKS:
-                tables[look][getattr(role.appearance, look)][reading.look_of(role.kind, look)] += 1
+    for what in THINGS:
+        played = [getattr(role, what) for role in staging.roles if getattr(role, what)]
+        large = {
+            getattr(role, what)
+            for role, area in zip(staging.roles, areas[what], strict=False)
+            if area >= LARGE_ENOUGH[what]
+        }
+        there = {thing for thing in large if what == "prop" or played.count(thing) == 1}
+        words = reading.words[what]
+        for thing in words:
+            if thing in there or thing not in played:
+                read_as = thing if reading.shows(thing, len(words), what) else NONE
+                tables[what][thing if thing in there else NONE][read_as] += 1
+        for role in staging.roles:
+            if what == "kind" and role.kind in there:
+                for look in LOOKS:
+                    tables[look][getattr(role.appearance, look)][reading.look_of(role.kind, look)] += 1
+        if what == "kind":
+            doing = [role for role in acting(staging) if role.kind in there]
+            done = find_actions(reader, frames, [role.kind for role in doing]) if doing else []
+            for role, action in zip(doing, done, strict=True):
+                tables["action"][role.action][action] += 1
     if before is not None:
         cuts = find_cuts(torch.cat([before, frames]))
         tables["cut"]["cut"]["cut" if cuts == [len(before)] else "missed" if not cuts else "elsewhere"] += 1
+
+
+def _is_clear(light: Daylight) -> bool:
+    """Whether the light is within a third of what it can be, off its borders."""
+    thirds = light.later / LATEST * len(LIGHTS)
+    return abs(thirds - round(thirds)) >= BORDER or round(thirds) in (0, len(LIGHTS))
 
 
 def _summary(table: dict[str, Counter[str]]) -> dict[str, Any]:

@@ -30,17 +30,20 @@ LARGE_PARAMETERS = 50_000_000
 WHOLE_BYTES = 64 << 20
 
 
+def weights_folder(name: str) -> Path:
+    """The folder of a bundled name, or the folder itself."""
+    return BUNDLED / name if (BUNDLED / name / "profile.json").is_file() else Path(name)
+
+
 def reader_folder(generator: str) -> Path:
     """Where the reader of a bundle is; the theatre is read by the nano bundle's.
 
     Raises:
         InputError: there is none.
     """
-    folder = (
-        Path(generator) if Path(generator).is_dir() else BUNDLED / ("nano" if generator == "theatre" else generator)
-    )
+    folder = weights_folder("nano" if generator == "theatre" else generator)
     if not (folder / "reader" / "config.json").is_file():
-        raise InputError(f"{folder} has no reader: 'filmwright train nano --stage eyes' makes one")
+        raise InputError(f"{folder} has no reader: 'filmwright train nano --stage reader' makes one")
     return folder / "reader"
 
 

@@ -6,7 +6,7 @@ Ours is a small one trained in the small world; beside Wan weights any CLIP of t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .text import tokenize
+
+KEPT_PROMPTS = 512
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Clip:
     tokens: int
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def pixels(self, frames_FCHW: Tensor) -> Tensor:
         """Frames in 0 … 1 as the model wants them [F, 3, S, S]."""
@@ -47,7 +50,16 @@ class Clip:
             return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
     def texts(self, prompts: list[str]) -> Tensor:
-        """Unit vectors [B, d]."""
+        """Unit vectors [B, d]; a prompt is looked at once, not with every chunk."""
+        fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
+        if fresh:
+            if len(self._told) > KEPT_PROMPTS:
+                self._told.clear()
+                fresh = list(dict.fromkeys(prompts))
+            self._told |= dict(zip(fresh, self._look_at(fresh), strict=True))
+        return torch.stack([self._told[prompt] for prompt in prompts])
+
+    def _look_at(self, prompts: list[str]) -> Tensor:
         device = next(self.model.parameters()).device
         ids, mask = (t.to(device) for t in tokenize(self.tokenizer, prompts, self.tokens))
         with torch.no_grad():

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from filmwright.cli import app
-from filmwright.evaluation.claims import CLAIMS, Lab, _evening, measure_claims
+from filmwright.evaluation.claims import CLAIMS, measure_claims
+from filmwright.evaluation.evening import evening_film
+from filmwright.evaluation.lab import Lab
 from filmwright.evaluation.readers import WORDS, FrameReader
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.generator.text import build_tokenizer
 from filmwright.storyboard.errors import InputError
-from filmwright.training.eyes import build_clip
+from filmwright.storyboard.vocabulary import FULL
+from filmwright.training.clip import build_clip
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
 from filmwright.training.run import Order, Shop
 from filmwright.training.sizes import SIZES, Size
 from filmwright.training.trainer import Budget, Run
+from PIL import Image
 from typer.testing import CliRunner
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -35,7 +41,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run / "eye" / "vae"
     )
     tokenizer = build_tokenizer()
-    for part, model in (("clip", build_clip(len(tokenizer))), ("reader", FrameReader(WORDS, width=8))):
+    for part, model in (("clip", build_clip(len(tokenizer))), ("reader", FrameReader(WORDS, width=16))):
         model.save_pretrained(run / "eye" / part)
     tokenizer.save_pretrained(run / "eye" / "tokenizer")
     stages = [
@@ -67,10 +73,10 @@ def test_a_claim_that_needs_no_training_is_measured_and_kept(key: str, weights: 
     told: list[str] = []
     lab = Lab(weights, tmp_path / "lab", films=2, minutes=0.01, tell=told.append)
     found = measure_claims(lab, (key,))
-    rows = found["claims"][key]["rows"]
-    assert len({row["arm"] for row in rows}) >= 3 and all(row["asked"] > 0 for row in rows)
+    arms = {arm["name"]: arm["rows"] for arm in found["claims"][key]["arms"]}
+    assert len(arms) >= 3 and all(row["asked"] > 0 for rows in arms.values() for row in rows)
     if key == "routing":
-        to_it = {row["value"] for row in rows if row["arm"] == "oracle" and "recalled frames" in row["measure"]}
+        to_it = {row["value"] for row in arms["oracle"] if "recalled frames" in row["measure"]}
         assert to_it == {1.0}  # the oracle has nothing else to recall
     assert told
     told.clear()
@@ -95,10 +101,12 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.strip().splitlines()[-1])
-    arms = {row["arm"] for row in found["claims"]["multi-shot"]["rows"]}
+    arms = {arm["name"] for arm in found["claims"]["multi-shot"]["arms"]}
     assert arms == {"tuned on films of one shot", "tuned on films of several shots"}
     assert "Multi-shot tuning" in Path("lab/claims.md").read_text(encoding="utf-8")
     assert Path("lab/claims-multi-shot.png").is_file()
+    with Image.open("lab/claims-multi-shot-frames.png") as frames:
+        assert frames.width == 8 * SMALL.width and frames.height > 2 * SMALL.height
     for arm in ("multi-shot", "single-shot"):
         assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
 
@@ -106,11 +114,32 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
 @pytest.mark.parametrize(("key", "arms"), [("few-steps", 4), ("adversarial", 2), ("caches", 4)])
 def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: Path, tmp_path: Path) -> None:
     found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))
-    rows = found["claims"][key]["rows"]
-    assert len({row["arm"] for row in rows}) == arms
-    assert all(
-        row["low"] <= row["value"] <= row["high"] for row in rows if row["asked"] and row["value"] == row["value"]
-    )
+    measured = found["claims"][key]["arms"]
+    assert len(measured) == arms
+    rows = [row for arm in measured for row in arm["rows"]]
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["unit"] == "part")
+    assert all(row["asked"] > 0 for row in rows)
+
+
+def test_results_of_other_weights_or_minutes_are_refused(weights: Path, tmp_path: Path) -> None:
+    Lab(weights, tmp_path / "lab", films=2, minutes=1)
+    Lab(weights, tmp_path / "lab", films=5, minutes=1)  # more films are measured beside those
+    with pytest.raises(InputError, match="results of other minutes \\(1, now 2\\): choose another -o"):
+        Lab(weights, tmp_path / "lab", films=2, minutes=2)
+
+
+def test_every_arm_is_asked_for_films_in_the_words_of_the_labs_weights(weights: Path, tmp_path: Path) -> None:
+    lab = Lab(weights, tmp_path / "lab", films=2, minutes=1)
+    known = replace(FULL, kinds=FULL.kinds[:6], props=())
+    other = tmp_path / "other"
+    shutil.copytree(weights, other)
+    bundle = lab._bundle(weights)
+    bundle.vocabulary = known
+    assert lab.generator("window(1)", other).profile.vocabulary == known
+    assert lab.generator("window(1)", steps=7).profile.vocabulary == known
+    assert {
+        role.kind for seed in range(30) for shot in evening_film(seed, known).shots for role in shot.staging.roles
+    } <= set(known.kinds)
 
 
 def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:
@@ -119,5 +148,5 @@ def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:
 
 
 def test_the_light_of_an_evening_ends_in_each_of_its_thirds() -> None:
-    ends = {round(_evening(seed).shots[-1].daylight.later, 2) for seed in range(40)}
+    ends = {round(evening_film(seed).shots[-1].daylight.later, 2) for seed in range(40)}
     assert len(ends) == 3

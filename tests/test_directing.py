@@ -193,7 +193,7 @@ def test_pinned_references_are_evaluated_against_none(tiny_bundle: Path) -> None
     from filmwright.storyboard.stage import open_generator
 
     found = evaluate_references(
-        open_generator(str(tiny_bundle), "shots(1)+window(1)"), FrameReader(WORDS, width=8).eval(), films=2, seed=0
+        open_generator(str(tiny_bundle), "shots(1)+window(1)"), FrameReader(WORDS, width=16).eval(), films=2, seed=0
     )
     assert found["pinned"]["hue"]["asked"] == found["truth"]["kind"]["asked"] == 2
     result = CliRunner().invoke(app, ["evaluate", "references", "nano", "--memory", "window(3)"])

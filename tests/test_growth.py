@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from filmwright.generator.text import build_text_encoder, build_tokenizer, embed, tokenize
 from filmwright.storyboard.vocabulary import NAMES, PROPS, Vocabulary
-from filmwright.training.eyes import build_clip, grown_clip
+from filmwright.training.clip import build_clip, grown_clip
 from filmwright.training.growth import grow, shared_rows, words_of
 
 CAPTION = "cut . wide shot , forest , day , camera still : red plain fox with hat runs left ."

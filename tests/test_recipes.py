@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from filmwright.cli import app
 from filmwright.storyboard.errors import InputError
-from filmwright.training.recipe import bundled_recipes, read_recipe
+from filmwright.storyboard.vocabulary import GRAMMAR_WORDS, HUES, Vocabulary
+from filmwright.training.recipe import Recipe, bundled_recipes, read_recipe
+from filmwright.training.world import random_film
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -33,7 +35,7 @@ def test_the_bundled_recipes_hold(name: str) -> None:
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
-        ({"learnin_rate": 1}, "learnin_rate: Extra inputs are not permitted"),
+        ({"learnin_rate": 1}, "learnin_rate: unknown key"),
         ({"learning_rate": 0}, "learning_rate: Input should be greater than 0"),
         ({"memories": {"widow(1)": 1}}, "is unknown at 'widow(1)'"),
         ({"memories": {"window(1)": 0}}, "window(1) has weight 0"),
@@ -55,13 +57,18 @@ def test_a_wrong_stage_is_refused_by_name(tmp_path: Path, stage: dict[str, Any],
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
+        (
+            {"words": ["fox", "bear", "bird", *HUES, "plain", "forest", "day", "wide"]},
+            "words: films need at least 2 sets",
+        ),
+        ({"words": ["fox", "unicorn"]}, "unicorn are no words of the small world"),
         ({"size": "huge"}, "size 'huge' is unknown: choose one of nano, mini"),
         ({"weights": "somewhere"}, "give either size (of ours) or weights"),
         ({"memory": None}, "name the default memory"),
         ({"stages": [STAGE, STAGE]}, "stage name 'base' is used twice"),
         ({"stages": []}, "stages: "),
         ({"result": "last"}, "result 'last' is no stage"),
-        ({"data": "clips", "stages": [{"name": "eyes", "kind": "eyes", "learning_rate": 1e-3}]}, "leave data out"),
+        ({"data": "clips", "stages": [{"name": "clip", "kind": "clip", "learning_rate": 1e-3}]}, "leave data out"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, recipe: dict[str, Any], said: str) -> None:
@@ -85,3 +92,29 @@ def test_a_wrong_command_is_one_line(arguments: list[str], said: str, tmp_path: 
     assert result.exit_code == 2
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_films_are_drawn_in_the_words_of_the_recipe(tmp_path: Path) -> None:
+    words = [
+        "fox",
+        "bear",
+        "bird",
+        "red",
+        "green",
+        "blue",
+        "pink",
+        "cyan",
+        "plain",
+        "forest",
+        "meadow",
+        "day",
+        "wide",
+        "walks",
+        "still",
+        "left",
+        "right",
+    ]
+    made = Recipe(name="mine", size="nano", memory="window(1)", stages=(STAGE,), words=tuple(words))
+    known = Vocabulary.of(made.words or ())
+    told = {word for seed in range(40) for prompt in random_film(seed, 6, known).prompts() for word in prompt.split()}
+    assert told <= {*words, *GRAMMAR_WORDS} and {"fox", "bear", "bird", "pink"} <= told

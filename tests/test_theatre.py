@@ -70,7 +70,7 @@ def test_over_a_shoulder_the_near_puppet_is_large_and_turned_away() -> None:
         for kind, hue in (("fox", "red"), ("bear", "blue"))
     )
     scene = Scene(Staging("over", "meadow", "day", "still", (fox, bear)), width=128, height=64)
-    far, near = scene.visible(torch.tensor([1.0]))[:, 0]
+    far, near = scene.visible(torch.tensor([1.0])).puppets[:, 0]
     assert near.mean() > far.mean() > 0.03
     columns = torch.arange(128)
     assert (near.sum(dim=0) * columns).sum() / near.sum() > 90  # on the right, as the fox looks right

@@ -82,7 +82,7 @@ def test_the_autoencoder_learns() -> None:
     torch.manual_seed(0)
     settings = AutoencoderSettings(name="eye", kind="autoencoder", learning_rate=3e-3, clips=2)
     stage, losses = AutoencoderStage(settings, SMALL, CPU), []
-    optimiser = torch.optim.AdamW(stage.autoencoder.parameters(), lr=3e-3)
+    optimiser = torch.optim.AdamW(stage.network.parameters(), lr=3e-3)
     for step in range(40):
         loss = stage.loss(stage.batch(step), step, 0.0)["loss"]
         optimiser.zero_grad()
@@ -302,7 +302,8 @@ def test_a_recipe_ends_in_a_bundle_that_makes_a_film(tmp_path: Path, story: str)
 
     stages = (
         CLIPS, tuning(), few_steps("few", "ode", trajectory=4), few_steps("student", "distribution", critic_rate=1e-3),
-        {"name": "eyes", "kind": "eyes", "frames": 8, "learning_rate": 1e-3},
+        {"name": "clip", "kind": "clip", "frames": 8, "learning_rate": 1e-3},
+        {"name": "reader", "kind": "reader", "frames": 8, "learning_rate": 1e-3},
     )  # fmt: skip
     order = Order(tmp_path / "run", device="cpu", steps=6, scratch=True)
     folder = train(recipe(*stages), order, quiet)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from .one_network import OneNetwork
 from .recipe import AutoencoderSettings
 from .sizes import Size
 from .world import SPLITS, random_clip
@@ -18,36 +19,22 @@ PUPPET_WEIGHT = 4.0
 """Puppets cover a fifth of the picture and are what a viewer looks at."""
 
 
-class AutoencoderStage:
-    plain_attention = False
-
+class AutoencoderStage(OneNetwork):
     def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device) -> None:
-        self.settings, self.name, self.clips, self.device = settings, settings.name, settings.clips, device
+        super().__init__(settings)
+        self.settings, self.clips, self.device = settings, settings.clips, device
         self.width, self.height = size.width, size.height
-        self.autoencoder = TinyVideoAutoencoder().to(device)
+        self.network = TinyVideoAutoencoder().to(device)
         self._statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def go_on_from(self, weights: TinyVideoAutoencoder, *, keep_latents: bool) -> None:
         """Starts from trained weights; with `keep_latents` the decoder alone is trained, so that latents keep their meaning."""
         config: Any = weights.config
-        self.autoencoder.load_state_dict(weights.state_dict())
+        self.network.load_state_dict(weights.state_dict())
         if not keep_latents:
             return
-        self.autoencoder.encoder.requires_grad_(False)
+        self.network.encoder.requires_grad_(False)
         self._statistics = (tuple(config.latents_mean), tuple(config.latents_std))
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"autoencoder": self.autoencoder}
-
-    def part(self, step: int) -> str:
-        return "autoencoder"
-
-    def learning_rate(self, part: str) -> float:
-        return self.settings.learning_rate
-
-    def sharded(self) -> list[nn.Module]:
-        return []
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         clips = [
@@ -59,7 +46,7 @@ class AutoencoderStage:
     def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> dict[str, Tensor]:
         video, puppets = (t.to(self.device) for t in batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            seen, raw = self.autoencoder.reconstruct(video, noise=0.05)
+            seen, raw = self.network.reconstruct(video, noise=0.05)
         seen, raw = seen.float(), raw.float()
         weight = 1.0 + PUPPET_WEIGHT * puppets[:, :, None]
         error = seen - video
@@ -70,12 +57,9 @@ class AutoencoderStage:
         psnr = -10.0 * torch.log10(error.square().mean())
         return {"loss": mae + 2.0 * mse + 0.5 * edges + 0.01 * scale, "mae": mae, "psnr": psnr}
 
-    def after_step(self, part: str) -> None:
-        pass
-
     def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes `vae/` with the latents' statistics, measured on clips of the validation split."""
-        config: Any = self.autoencoder.config
+        config: Any = self.network.config
         model: Any = TinyVideoAutoencoder.from_config(config)
         model.load_state_dict(averaged)
         mean, std = self._statistics or self._measure(model.to(self.device))

@@ -10,8 +10,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..generator.memory import Memory, parse_memory
-from ..storyboard.errors import InputError
+from ..storyboard.errors import InputError, reason_of
+from ..storyboard.vocabulary import FULL, Vocabulary
 from .sizes import SIZES
+from .world import CUT_PROBABILITY
 
 RECIPES = Path(__file__).parent / "recipes"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
@@ -61,11 +63,19 @@ class AutoencoderSettings(StageSettings):
     keep_latents: bool = True
 
 
-class EyesSettings(StageSettings):
-    """The small CLIP and the frame reader, on single frames."""
+class ClipSettings(StageSettings):
+    """The small CLIP, on single frames and their captions; `frames` of a step."""
 
-    kind: Literal["eyes"]
+    kind: Literal["clip"]
     frames: int = Field(default=32, ge=2)
+
+
+class ReaderSettings(StageSettings):
+    """The frame reader, on single frames and their truth (`frames` of a step) and on shots (`shots`) for what puppets do."""
+
+    kind: Literal["reader"]
+    frames: int = Field(default=32, ge=2)
+    shots: int = Field(default=4, ge=1)
 
 
 class FilmSettings(StageSettings):
@@ -94,7 +104,7 @@ class FilmSettings(StageSettings):
     picture_noise: tuple[Timestep, Timestep] = (0, 300)
     history_noise: tuple[Timestep, Timestep] = (0, 100)
     pinned: Fraction = 0.5
-    cuts: Fraction = 0.4
+    cuts: Fraction = CUT_PROBABILITY
 
     @model_validator(mode="after")
     def _sensible(self) -> FilmSettings:
@@ -213,10 +223,17 @@ class LoraSettings(TuningSettings):
     alpha: int = Field(default=16, ge=1)
 
 
+SMALL_WORLD_ONLY = (AutoencoderSettings, ClipSettings, ReaderSettings)
 Stage = Annotated[
-    AutoencoderSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings | EyesSettings,
+    AutoencoderSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings | ClipSettings | ReaderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
+
+
+FEWEST_WORDS = {
+    "kinds": 3, "hues": 5, "patterns": 1, "sets": 2, "times": 1, "views": 1, "actions": 1, "movements": 3, "facings": 2,
+}  # fmt: skip
+"""What a film of the small world is drawn from."""
 
 
 class Recipe(_Settings):
@@ -226,6 +243,7 @@ class Recipe(_Settings):
         size: a size of ours, trained in the small world; or
         weights: a folder of weights (or a bundled name) to go on from.
         data: a folder of clips to train on; the small world when left out.
+        words: of the small-world films that the transformer is trained on; all there are when left out.
         chunk_latents: latent frames of a chunk.
         memory: default memory of the result.
         result: the stage whose weights are bundled; the last of the transformer's that has run when left out.
@@ -235,6 +253,7 @@ class Recipe(_Settings):
     size: str | None = None
     weights: str | None = None
     data: str | None = None
+    words: tuple[str, ...] | None = None
     chunk_latents: int = Field(default=3, ge=1, le=32)
     memory: str | None = None
     result: Name | None = None
@@ -246,15 +265,17 @@ class Recipe(_Settings):
             raise ValueError("give either size (of ours) or weights (a folder to go on from)")
         if self.size is not None and self.size not in SIZES:
             raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
+        if self.words is not None:
+            self._enough_words(Vocabulary.of(self.words))
         seen: dict[str, StageSettings] = {}
         for stage in self.stages:
             if stage.name in seen:
                 raise ValueError(f"stage name {stage.name!r} is used twice")
-            if self.size is None and stage.kind in ("autoencoder", "eyes"):
+            if self.size is None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(
                     f"stage {stage.name}: {stage.kind} trains in the small world alone; give size instead of weights"
                 )
-            if self.data is not None and stage.kind in ("autoencoder", "eyes"):
+            if self.data is not None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(f"stage {stage.name}: {stage.kind} trains in the small world alone; leave data out")
             if isinstance(stage, FilmSettings):
                 for memory in stage.policies():
@@ -276,6 +297,16 @@ class Recipe(_Settings):
         if self.result is not None and not isinstance(seen.get(self.result), FilmSettings):
             raise ValueError(f"result {self.result!r} is no stage of the transformer")
         return self
+
+    def _enough_words(self, known: Vocabulary) -> None:
+        if self.size is None:
+            raise ValueError("words are of the small world; give size instead of weights")
+        unknown = sorted(set(self.words or ()) - set(FULL.words()))
+        if unknown:
+            raise ValueError(f"words: {', '.join(unknown[:5])} are no words of the small world")
+        for name, least in FEWEST_WORDS.items():
+            if len(getattr(known, name)) < least:
+                raise ValueError(f"words: films need at least {least} {name}")
 
     def on(self, *, weights: str | None, data: Path | None) -> Recipe:
         """The recipe on other weights and data.
@@ -336,5 +367,4 @@ def read_recipe(wanted: str) -> Recipe:
 
 def _said(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return f"{where}: {reason_of(error)}" if where else reason_of(error)

@@ -13,30 +13,33 @@ import torch
 from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.bundle import BUNDLED, Bundle, load_bundle, quiet_libraries
+from ..generator.bundle import BUNDLED, Bundle, load_bundle, quiet_libraries, weights_folder
 from ..generator.clip import load_clip
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.vocabulary import FULL, Vocabulary
 from .autoencoder import AutoencoderStage
+from .clip import ClipStage, grown_clip, measure_prompt_floor
 from .clips import ClipFolder
 from .distillation import ConsistencyStage, OdeStage
 from .distribution import DistributionStage
-from .eyes import EyesStage, grown_clip, measure_prompt_floor
 from .film_stage import FilmStage, Workshop
 from .films import FilmStream
 from .growth import grow, shared_rows, words_of
 from .lora import LoraStage
 from .parallel import World, joined
+from .reader import ReaderStage
 from .recipe import (
     AutoencoderSettings,
+    ClipSettings,
     ConsistencySettings,
     DistributionSettings,
-    EyesSettings,
     FewStepSettings,
     FilmSettings,
     LoraSettings,
     OdeSettings,
+    ReaderSettings,
     Recipe,
     StageSettings,
     TuningSettings,
@@ -136,8 +139,7 @@ class Shop:
     def _start(self, scratch: bool) -> Path | None:
         """Weights to go on from when the run has none of its own."""
         if self.recipe.weights is not None:
-            named = BUNDLED / self.recipe.weights
-            return named if (named / "profile.json").is_file() else Path(self.recipe.weights)
+            return weights_folder(self.recipe.weights)
         assert self.size is not None
         bundled = BUNDLED / self.size.name
         return bundled if not scratch and (bundled / "profile.json").is_file() else None
@@ -153,13 +155,22 @@ class Shop:
                     load_autoencoder(found, self.device), keep_latents=settings.keep_latents and self.start is not None
                 )
             return stage
-        if isinstance(settings, EyesSettings):
+        if isinstance(settings, ClipSettings):
             assert self.size is not None
-            eyes = EyesStage(settings, self.size, self._autoencoder(settings.name), self.device)
-            clip, reader = self._part("clip"), self._part("reader")
-            if clip is not None and reader is not None:
-                eyes.go_on_from(clip, reader, words_of(self._tokenizer(clip.parent)))
-            return eyes
+            seeing, clip = (
+                ClipStage(settings, self.size, self._autoencoder(settings.name), self.device),
+                self._part("clip"),
+            )
+            if clip is not None:
+                seeing.go_on_from(clip, words_of(self._tokenizer(clip.parent)))
+            return seeing
+        if isinstance(settings, ReaderSettings):
+            assert self.size is not None
+            reading = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device)
+            reader = self._part("reader")
+            if reader is not None:
+                reading.go_on_from(reader)
+            return reading
         assert isinstance(settings, FilmSettings)
         return self._film_stage(settings)
 
@@ -184,7 +195,10 @@ class Shop:
         source: SmallWorld | ClipFolder
         if self.size is not None:
             autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
-            source = SmallWorld(self.size, autoencoder, chunks=settings.chunks, length=length, cuts=settings.cuts)
+            known = Vocabulary.of(self.recipe.words) if self.recipe.words else FULL
+            source = SmallWorld(
+                self.size, autoencoder, chunks=settings.chunks, length=length, cuts=settings.cuts, known=known
+            )
             tokenizer, embed, count = build_tokenizer(), None, None
         else:
             assert self.bundle is not None
@@ -337,12 +351,12 @@ class Shop:
         tokenizer = build_tokenizer()
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
-        if clip is not None and reader is not None:
-            seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
-            seeing.to(torch.bfloat16).save_pretrained(fresh / "clip")
+        if reader is not None:
             self._write_weights(reader, FrameReader, fresh / "reader")
         floor = None
         if clip is not None:
+            seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
+            seeing.to(torch.bfloat16).save_pretrained(fresh / "clip")
             eyes = load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, self.device)
             floor = measure_prompt_floor(eyes, self.size, load_autoencoder(fresh / "vae", self.device), self.device)
         return {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..storyboard.caption import Appearance, caption, without_appearance
-from ..storyboard.vocabulary import KINDS
+from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
 from .sizes import Size
 from .world import (
@@ -19,6 +19,7 @@ from .world import (
     SPLITS,
     Film,
     Render,
+    Split,
     draw_reference,
     random_appearance,
     random_film,
@@ -35,6 +36,7 @@ class SmallWorld:
     Args:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
         cuts: how often a chunk begins a new shot.
+        known: words that films are told in.
     """
 
     def __init__(
@@ -44,14 +46,16 @@ class SmallWorld:
         *,
         chunks: int,
         length: int,
-        split: str = "train",
+        split: Split = "train",
         cuts: float = CUT_PROBABILITY,
+        known: Vocabulary = FULL,
     ) -> None:
         self.size, self.autoencoder = size, autoencoder
         self.chunks, self.length, self.first, self.cuts = chunks, length, SPLITS[split], cuts
+        self.known = known
 
     def film(self, number: int) -> LatentFilm:
-        film = random_film(self.first + number, self.chunks, cuts=self.cuts)
+        film = random_film(self.first + number, self.chunks, self.known, self.cuts)
         render = render_film(
             film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
         )
@@ -81,7 +85,7 @@ class SmallWorld:
         rng = random.Random(f"pictures/{film.seed}")
         puppets = film.cast()
         while len(puppets) < max(PICTURES, len(film.cast()) + 1):
-            puppets.append((rng.choice(KINDS), random_appearance(rng)))
+            puppets.append((rng.choice(self.known.kinds), random_appearance(rng, self.known)))
         size = {"width": self.size.width, "height": self.size.height}
         drawn = [draw_reference(kind, look, seed=rng.randrange(1 << 30), **size) for kind, look in puppets]
         return puppets, self._still(torch.stack(drawn))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +18,11 @@ from torch import Tensor
 from ..animatic.stage import LATEST, STILL, Daylight, Scene, layout_seed
 from ..storyboard.caption import Appearance, Role, Staging, caption, without_appearance
 from ..storyboard.vocabulary import (
-    ACCESSORIES,
     FACINGS,
     FULL,
-    HUES,
     INDOORS,
     MAX_ROLES,
     NEEDS_PROP,
-    PATTERNS,
     SETS,
     TAKES_PROP,
     Vocabulary,
@@ -32,7 +30,8 @@ from ..storyboard.vocabulary import (
 
 FPS = 16
 FRAMES_PER_LATENT = 4
-SPLITS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
+Split = Literal["train", "validation", "test"]
+SPLITS: dict[Split, int] = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 """The first seed of each split; a film's seed is this plus its index."""
 
 CHUNK_SECONDS = 0.75
@@ -78,8 +77,8 @@ class Film:
         return list(dict.fromkeys(seen))
 
 
-def random_appearance(rng: random.Random) -> Appearance:
-    return Appearance(rng.choice(HUES), rng.choice(PATTERNS), rng.choice(ACCESSORIES))
+def random_appearance(rng: random.Random, known: Vocabulary = FULL) -> Appearance:
+    return Appearance(rng.choice(known.hues), rng.choice(known.patterns), rng.choice(known.accessories))
 
 
 def random_role(
@@ -98,10 +97,12 @@ def _random_cast(rng: random.Random, known: Vocabulary) -> list[tuple[str, Appea
     if known.names and rng.random() < SAME_KIND_PROBABILITY:
         kinds += [kinds[0]] * rng.choice((1, 1, 2))
     names = rng.sample(known.names, len(known.names))
-    hues = rng.sample(HUES, len(kinds))
+    hues = rng.sample(known.hues, len(kinds))
     cast = []
     for index, kind in enumerate(kinds):
-        look = replace(random_appearance(rng), hue=hues[index]) if kinds.count(kind) > 1 else random_appearance(rng)
+        look = random_appearance(rng, known)
+        if kinds.count(kind) > 1:
+            look = replace(look, hue=hues[index])
         cast.append((kind, look, names[index % len(names)] if kinds.count(kind) > 1 else None))
     return cast
 
@@ -159,16 +160,18 @@ class Render:
     puppets: Tensor
 
 
-def shot_scene(film: Film, shot: FilmShot, width: int, height: int) -> Scene:
-    """The true scene of a shot."""
+def shot_scene(film: Film, shot: FilmShot, width: int, height: int, frames_per_chunk: int) -> Scene:
+    """The true scene of a shot. Light is told per chunk: it goes on slower where a chunk is longer."""
     seed = layout_seed(film.seed, shot.staging.set)
-    return Scene(shot.staging, width=width, height=height, layout_seed=seed, daylight=shot.daylight)
+    slower = CHUNK_SECONDS * FPS / frames_per_chunk
+    light = replace(shot.daylight, per_second=shot.daylight.per_second * slower)
+    return Scene(shot.staging, width=width, height=height, layout_seed=seed, daylight=light)
 
 
 def render_film(film: Film, *, width: int, height: int, frames_per_chunk: int = 12) -> Render:
     frames, puppets = [], []
     for shot in film.shots:
-        scene = shot_scene(film, shot, width, height)
+        scene = shot_scene(film, shot, width, height, frames_per_chunk)
         drawing = scene.draw(torch.arange(shot.chunks * frames_per_chunk) / FPS)
         frames.append(drawing.frames)
         puppets.append(drawing.puppets)
@@ -180,7 +183,7 @@ def random_moment(seed: int, *, width: int, height: int, known: Vocabulary = FUL
     rng = random.Random(f"moment/{seed}")
     staging = rng.choice(random_film(seed, known=known).shots).staging
     if not staging.roles:
-        role = random_role(rng, rng.choice(known.kinds), random_appearance(rng), known=known)
+        role = random_role(rng, rng.choice(known.kinds), random_appearance(rng, known), known=known)
         staging = replace(staging, roles=(role,))
     light = Daylight(rng.uniform(0.0, LATEST), 1e-6) if rng.random() < 0.5 else STILL
     return Scene(staging, width=width, height=height, layout_seed=rng.randrange(1 << 30), daylight=light)
