@@ -5,7 +5,6 @@ Legend: `F` frames, `H` rows, `W` columns, `S`, `T` rows and columns of a puppet
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..storyboard.caption import Appearance, Role, Staging
+from ..storyboard.seeds import stable_seed
 from .props import draw_prop
 from .puppets import HAND, HEAD_HEIGHT, JUMP_TOP, WINDOW_BOTTOM, WINDOW_HALF_WIDTH, WINDOW_TOP, draw_puppet, motion
 from .sets import GROUND, PUPPET_LIGHT, Air, drift, fall, paint_set
@@ -74,12 +74,6 @@ class Visible:
 
     puppets: Tensor
     props: Tensor
-
-
-def stable_seed(*parts: object) -> int:
-    """A 63-bit seed from any values, the same on every machine."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def _stands(staging: Staging, centre_y: float) -> list[Stand]:

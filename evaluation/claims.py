@@ -217,6 +217,19 @@ def _anchored(lab: Lab, name: str, memory: str) -> Kept:
     )
 
 
+# --- Ours: one set of weights for every memory -----------------------------------------------------------------------------
+
+
+def _mixture(lab: Lab) -> Iterator[Arm]:
+    single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES)
+    for arm, key, weights in (("six memories in turn", "mixed", _mixed(lab)), ("window(3) alone", "single", single)):
+        rows: tuple[Row, ...] = ()
+        for memory in ("window(3)", "routed(5)+window(3)"):
+            kept = _made(lab, f"mixture-{key}-{memory.partition('(')[0]}", memory, weights)
+            rows += _rows(kept.found["made"], {name: f"{name}, {memory}" for name in ("set", "kind", "hue", "cut")})
+        yield Arm(arm, rows, kept.strip)
+
+
 CLAIMS = (
     Claim(
         "routing", "Content-aware routing recalls what windows and sinks forget (CausalCine: 0.753 against 0.611 and 0.583).",
@@ -245,6 +258,11 @@ CLAIMS = (
         "state", "An evolving state frees motion without losing the scene (AdaState).",
         "The light of a film goes on while the camera is elsewhere, and no caption tells; the last shot returns. The weights of the first "
         "claim: the state has been through tuning only, not through distribution matching, where it is meant to learn what it is for.", _state,
+    ),
+    Claim(
+        "mixture", "One set of weights serves every memory as well as one tuned for it (ours; no paper claims it).",
+        "Tuned for the same time under six memories, one drawn for each step, or under one alone; both are asked with that one, and with one "
+        "that only the first has seen.", _mixture,
     ),
 )  # fmt: skip
 

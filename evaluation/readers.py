@@ -48,7 +48,9 @@ LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
 WORDS: dict[str, list[str]] = {
     name: list(words) for name, words in {**WHOLE, **THINGS, **LOOKS, "action": ACTIONS}.items()
 }
-SMALLEST = {"kind": 0.003, "prop": 0.0005}
+SURE = {"kind": 0.5, "prop": 0.7}
+"""Belief above which a cell counts. Training made much of props, which fill few cells, so belief in them comes too easily."""
+SMALLEST = {"kind": 0.003, "prop": 0.001}
 """Part of the frame below which a thing is not there."""
 PALETTE_ROWS, PALETTE_COLUMNS = 4, 8
 """The frame's colours as they are go to what is read of all of it: the layers' normalisation takes the light out."""
@@ -214,7 +216,7 @@ def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
     words = reader.words
     frame = {name: words[name][int(logits[name].mean(dim=0).argmax())] for name in reader.frame}
     shown = {name: logits[name].softmax(dim=1)[:, 1:] for name in THINGS}
-    shown = {name: part * (part > 0.5) for name, part in shown.items()}
+    shown = {name: part * (part > SURE[name]) for name, part in shown.items()}
     areas = {name: part.mean(dim=(0, 2, 3)) for name, part in shown.items()}
     looks = {name: torch.einsum("bkhw,bchw->kc", shown["kind"], logits[name].softmax(dim=1)) for name in LOOKS}
     return Reading(words, frame, areas, looks)

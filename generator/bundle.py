@@ -154,8 +154,25 @@ def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" or large else torch.float32
 
 
-def load_bundle(folder: Path, device: torch.device) -> Bundle:
+def load_transformer(folder: Path, *, hollow: bool = False) -> CausalWanTransformer3DModel:
+    """A transformer from its folder; `hollow`: its shape alone, on `meta`."""
+    if hollow:
+        with torch.device("meta"):
+            shape: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_config(
+                CausalWanTransformer3DModel.load_config(folder)
+            )
+        return shape
+    loaded: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_pretrained(
+        folder, use_safetensors=True, low_cpu_mem_usage=False
+    )
+    return loaded
+
+
+def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> Bundle:
     """Loads a folder of weights (safetensors only): one of ours, a converted one, or a Wan 2.1 diffusers folder.
+
+    Args:
+        hollow: leave the transformer without weights (on `meta`), for who needs only what stands around it.
 
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
@@ -178,9 +195,7 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
         sampling = Sampling(**values)
         part = "transformer"
-        transformer = CausalWanTransformer3DModel.from_pretrained(
-            folder / part, use_safetensors=True, low_cpu_mem_usage=False
-        )
+        transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"
         autoencoder = _load_autoencoder(_part(folder, profile, part))
         part = "text_encoder"
@@ -202,14 +217,14 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     dtype = choose_dtype(sum(p.numel() for p in transformer.parameters()), device)
     large_encoder = sum(p.numel() for p in encoder.parameters()) > LARGE_PARAMETERS
     parts: dict[str, tuple[nn.Module, torch.dtype, torch.device]] = {
-        "transformer": (transformer, dtype, device),
+        "transformer": (transformer, dtype, torch.device("meta") if hollow else device),
         "vae": (autoencoder, dtype, device),
         "text_encoder": (encoder, dtype, torch.device("cpu") if large_encoder else device),
     }
     for name, (module, to, where) in parts.items():
         module.to(to).eval().requires_grad_(False).to(where)
         for key, value in module.state_dict().items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
+            if not value.is_meta and value.is_floating_point() and not torch.isfinite(value).all():
                 raise InputError(f"the weights in {folder / name} hold NaN or infinity in {key}: restore the folder")
     store = None
     if large_encoder:

@@ -64,7 +64,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_claim_has_its_own_key_and_says_what_it_is() -> None:
-    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS) == 6
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS) == 7
     assert all(claim.says and claim.measured for claim in CLAIMS)
 
 
@@ -111,7 +111,7 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
         assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
 
 
-@pytest.mark.parametrize(("key", "arms"), [("few-steps", 4), ("adversarial", 2), ("caches", 4)])
+@pytest.mark.parametrize(("key", "arms"), [("few-steps", 4), ("adversarial", 2), ("caches", 4), ("mixture", 2)])
 def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: Path, tmp_path: Path) -> None:
     found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))
     measured = found["claims"][key]["arms"]

@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from filmwright.generator.bundle import BUNDLED, load_bundle
+from filmwright.training.parallel import World
+from filmwright.training.recipe import Recipe
+from filmwright.training.run import Order, Shop
 from ruamel.yaml import YAML
 
 RECIPE = {
@@ -39,6 +44,16 @@ def losses(folder: Path) -> list[tuple[str, int, float]]:
             entry = json.loads(line)
             found.append((stage, entry["step"], entry["losses"]["loss"]))
     return found
+
+
+def test_only_the_first_process_holds_weights_before_they_are_sharded(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(RECIPE)
+    for rank in (0, 1):
+        networks = Shop(recipe, Order(tmp_path), World(rank, 2, torch.device("cpu")))._networks(None, "base")
+        assert all(p.is_meta == (rank == 1) for p in networks["transformer"].parameters())
+        assert not any(p.is_meta for p in networks["text_encoder"].parameters())
+    around = load_bundle(BUNDLED / "nano", torch.device("cpu"), hollow=True)
+    assert all(p.is_meta for p in around.transformer.parameters()) and around.channels == 16
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun is tried on Linux and macOS")

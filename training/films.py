@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..storyboard.seeds import stable_seed
+
 PICTURES = 3
 """Pictures that stand beside every chunk: as many as `shots(3)` holds."""
 
@@ -121,9 +123,9 @@ class FilmStream:
     def batch(self, step: int, films: int, rank: int = 0, ranks: int = 1) -> Batch:
         """This rank's share of the films of a step."""
         mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
-        seeds = tuple(draw_seed(self._seed, step, place) for place, _ in mine)
+        seeds = tuple(stable_seed(self._seed, step, place) for place, _ in mine)
         return Batch(
-            LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32), draw_seed(self._seed, step), seeds
+            LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32), stable_seed(self._seed, step), seeds
         )
 
     def _get(self, number: int) -> LatentFilm:
@@ -141,11 +143,6 @@ def _order(seed: int, epoch: int, count: int) -> list[int]:
     order = list(range(count))
     random.Random(f"{seed}/epoch/{epoch}").shuffle(order)
     return order
-
-
-def draw_seed(*parts: int) -> int:
-    """A 63-bit seed of a step, or of a film in it."""
-    return random.Random("/".join(map(str, parts))).getrandbits(63)
 
 
 class Draws:

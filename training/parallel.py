@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
@@ -92,15 +93,27 @@ def leave() -> None:
 
 def share_out(network: nn.Module, world: World) -> None:
     """Puts a network on its device, or shards its weights over the mesh, block by block, so that no device ever holds more
-    than a block whole."""
+    than a block whole. Process 0 hands its weights to the others, which need not have any (`hollow`)."""
     if world.mesh is None:
         network.to(world.device)
         return
-    for block in getattr(network, "blocks", ()):
+    state = network.state_dict() if world.rank == 0 else {}
+    blocks = getattr(network, "blocks", ())
+    if blocks:
+        network.to("meta")
+    for block in blocks:
         fully_shard(block, mesh=world.mesh)
     fully_shard(network, mesh=world.mesh)
+    if blocks:
+        network.to_empty(device=world.device)
+    set_model_state_dict(network, state, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True))
     if hasattr(network, "remember"):
         register_fsdp_forward_method(network, "remember")
+
+
+def hollow(world: World) -> AbstractContextManager[Any]:
+    """Where a large network is built: without weights in all processes but the first, so that a machine's memory holds them once."""
+    return torch.device("meta") if world.rank else nullcontext()
 
 
 def whole(tensor: Tensor) -> Tensor:

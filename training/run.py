@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.bundle import BUNDLED, Bundle, load_bundle, quiet_libraries, weights_folder
+from ..generator.bundle import BUNDLED, Bundle, load_bundle, load_transformer, quiet_libraries, weights_folder
 from ..generator.clip import load_clip
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
@@ -28,7 +28,7 @@ from .film_stage import FilmStage, Workshop
 from .films import FilmStream
 from .growth import grow, shared_rows, words_of
 from .lora import LoraStage
-from .parallel import World, joined
+from .parallel import World, hollow, joined
 from .reader import ReaderStage
 from .recipe import (
     AutoencoderSettings,
@@ -134,7 +134,7 @@ class Shop:
         self.bundle: Bundle | None = None
         if self.size is None:
             assert self.start is not None
-            self.bundle = load_bundle(self.start, self.device)
+            self.bundle = load_bundle(self.start, self.device, hollow=True)
 
     def _start(self, scratch: bool) -> Path | None:
         """Weights to go on from when the run has none of its own."""
@@ -254,12 +254,11 @@ class Shop:
             )
         else:
             assert self.size is not None
-            transformer = CausalWanTransformer3DModel(**self.size.transformer_config())
+            with hollow(self.world):
+                fresh = CausalWanTransformer3DModel(**self.size.transformer_config())
             encoder = build_text_encoder(len(build_tokenizer()))
-            return nn.ModuleDict({"transformer": transformer, "text_encoder": encoder})
-        transformer = CausalWanTransformer3DModel.from_pretrained(
-            where / "transformer", use_safetensors=True, low_cpu_mem_usage=False
-        )
+            return nn.ModuleDict({"transformer": fresh, "text_encoder": encoder})
+        transformer: nn.Module = load_transformer(where / "transformer", hollow=self.world.rank > 0)
         networks = nn.ModuleDict({"transformer": transformer.float().train()})
         if self.bundle is None:
             trained = UMT5EncoderModel.from_pretrained(

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.seeds import stable_seed
 from . import checkpoint
-from .films import draw_seed
 from .parallel import World, local, share_out, whole
 from .recipe import StageSettings
 
@@ -222,7 +222,7 @@ class Run:
             FilmwrightError: loss or gradient became NaN; nothing was updated.
         """
         part = self.stage.part(self.step)
-        torch.manual_seed(draw_seed(self.seed, self.step))  # alike everywhere: what is not sharded stays equal
+        torch.manual_seed(stable_seed(self.seed, self.step))  # alike everywhere: what is not sharded stays equal
         for name, weights in self.trained.items():
             for p in weights.values():
                 p.requires_grad_(name == part)
