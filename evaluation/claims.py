@@ -1,7 +1,7 @@
 """What the three papers claim, measured at our sizes (DESIGN §8). Each claim is a few arms that differ in one thing, measured on the
 same held-out films with the same seeds; every number has a bootstrap interval over films.
 
-Arms that need weights of their own are trained here, from the same weights and for the same minutes.
+Arms that need weights of their own are trained here, from the same weights and for as many steps.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ MORE = {
 
 def _multi_shot(lab: Lab) -> Iterator[Arm]:
     shown = {"cut": "cut where it was asked", "set": "set", "kind": "kind"}
-    for arm, key, cuts in (
-        ("tuned on films of one shot", "single-shot", 0.0),
-        ("tuned on films of several shots", "multi-shot", CUT_PROBABILITY),
+    for arm, key, cuts, like in (
+        ("tuned on films of one shot", "single-shot", 0.0, None),
+        ("tuned on films of several shots", "multi-shot", CUT_PROBABILITY, "single-shot"),
     ):
         few = {**FEW, "start": "more", "teacher": "more", "cuts": cuts}
-        kept = _made(lab, f"cuts-{key}", "window(3)", lab.trained(key, {**MORE, "cuts": cuts}, few))
+        kept = _made(lab, f"cuts-{key}", "window(3)", lab.trained(key, {**MORE, "cuts": cuts}, few, like=like))
         yield Arm(arm, _rows(kept.found["made"], shown), kept.strip)
 
 
@@ -125,8 +125,14 @@ DISTRIBUTION = {
 def _student(lab: Lab, adversarial: float) -> Path:
     """Weights of four steps, after few-step init and distribution matching."""
     lab.trained("few", FEW)
-    stage = {**DISTRIBUTION, "adversarial": adversarial, "critic_adversarial": adversarial}
-    return lab.trained("student-with-head" if adversarial else "student-without-head", stage, after="few")
+    headed = lab.trained("student-with-head", _student_stage(ADVERSARIAL), after="few")
+    if adversarial:
+        return headed
+    return lab.trained("student-without-head", _student_stage(0.0), after="few", like="student-with-head")
+
+
+def _student_stage(adversarial: float) -> dict[str, Any]:
+    return {**DISTRIBUTION, "adversarial": adversarial, "critic_adversarial": adversarial}
 
 
 def _few_steps(lab: Lab) -> Iterator[Arm]:
@@ -189,7 +195,8 @@ def _caches(lab: Lab) -> Iterator[Arm]:
     }  # fmt: skip
     for arm, (noise, memory) in CACHES.items():
         stage = {**WEAVER, **NOISE[noise]}
-        weights = lab.trained(f"weaver-{noise}", stage, memory="shots(3)+compressed+chunk(6)", length=6)
+        like = "weaver-noisy" if noise == "clean" else None
+        weights = lab.trained(f"weaver-{noise}", stage, memory="shots(3)+compressed+chunk(6)", length=6, like=like)
         kept = _made(lab, f"caches-{arm.replace(' ', '-')}", memory, weights)
         yield Arm(arm, _rows(kept.found["made"], shown), kept.strip)
 
@@ -221,8 +228,9 @@ def _anchored(lab: Lab, name: str, memory: str) -> Kept:
 
 
 def _mixture(lab: Lab) -> Iterator[Arm]:
-    single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES)
-    for arm, key, weights in (("six memories in turn", "mixed", _mixed(lab)), ("window(3) alone", "single", single)):
+    mixed = _mixed(lab)
+    single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES, like="mixture")
+    for arm, key, weights in (("six memories in turn", "mixed", mixed), ("window(3) alone", "single", single)):
         rows: tuple[Row, ...] = ()
         for memory in ("window(3)", "routed(5)+window(3)"):
             kept = _made(lab, f"mixture-{key}-{memory.partition('(')[0]}", memory, weights)
@@ -261,7 +269,7 @@ CLAIMS = (
     ),
     Claim(
         "mixture", "One set of weights serves every memory as well as one tuned for it (ours; no paper claims it).",
-        "Tuned for the same time under six memories, one drawn for each step, or under one alone; both are asked with that one, and with one "
+        "Tuned for as many steps under six memories, one drawn for each step, or under one alone; both are asked with that one, and with one "
         "that only the first has seen.", _mixture,
     ),
 )  # fmt: skip
@@ -289,7 +297,7 @@ def measure_claims(lab: Lab, only: tuple[str, ...] = ()) -> dict[str, Any]:
         found[claim.key] = {"says": claim.says, "measured": claim.measured, "arms": arms}
     profile = lab.generator("window(3)").profile
     return {
-        "weights": profile.weights, "films": lab.films, "minutes": lab.minutes, "seed": lab.seed, "threads": torch.get_num_threads(),
+        "weights": profile.weights, "films": lab.films, "minutes": lab.minutes, "seed": lab.seed, "threads": torch.get_num_threads(), "steps": lab.steps(),
         "scored_by": "frame reader (small network trained on rendered truth)", "claims": found,
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip

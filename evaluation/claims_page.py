@@ -22,6 +22,11 @@ def write_page(found: dict[str, Any], page: Path) -> None:
         f"training for each stage of an arm that needs its own weights, seed {found['seed']}, {found['threads']} CPU threads. Scored by the "
         f"{found['scored_by']}. Intervals are 95 % bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.", "",
     ]  # fmt: skip
+    if found["steps"]:
+        lines += [
+            "Steps of training: " + ", ".join(f"{name} {count}" for name, count in found["steps"].items()) + ".",
+            "",
+        ]
     for key, claim in found["claims"].items():
         arms = arms_of(claim)
         for name, picture in ((f"claims-{key}.png", plot(arms)), (f"claims-{key}-frames.png", strips(arms))):

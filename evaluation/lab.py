@@ -23,6 +23,7 @@ from ..generator.video_generator import VideoGenerator
 from ..storyboard.errors import InputError
 from ..storyboard.files import replacing, write_text
 from ..storyboard.vocabulary import FULL
+from ..training import checkpoint
 from ..training.recipe import Recipe
 from ..training.run import Order, train
 from .films import Seen
@@ -103,7 +104,7 @@ class Lab:
 
     def trained(
         self, name: str, *stages: dict[str, Any], after: str | None = None, memory: str = "window(3)", length: int = 3,
-        times: float = 1.0,
+        times: float = 1.0, like: str | None = None,
     ) -> Path:  # fmt: skip
         """Weights that these stages make of the lab's own (their `base`), each for the lab's minutes, on films in the words that
         those know; returns their folder.
@@ -111,6 +112,7 @@ class Lab:
         Args:
             after: what was trained before under that name, whose stages these go on from.
             times: as many minutes.
+            like: what was trained before under that name; these take as many steps, however busy the machine is meanwhile.
         """
         folder, noted = self.folder / "trained" / name, "stages.json"
         if (folder / noted).is_file():
@@ -121,7 +123,8 @@ class Lab:
             before = self.folder / "trained" / after
             earlier = json.loads((before / noted).read_text(encoding="utf-8"))
             for stage in earlier:
-                shutil.copytree(before / stage["name"], folder / stage["name"], dirs_exist_ok=True)
+                skipped = shutil.ignore_patterns(checkpoint.FOLDER, "log.jsonl", "tensorboard")
+                shutil.copytree(before / stage["name"], folder / stage["name"], ignore=skipped, dirs_exist_ok=True)
         size = json.loads((self.weights / "profile.json").read_text(encoding="utf-8"))["name"]
         made = [*earlier, *stages]
         known = self._bundle(self.weights).vocabulary or FULL
@@ -129,10 +132,23 @@ class Lab:
             "name": size, "size": size, "memory": memory, "chunk_latents": length, "words": known.words(), "stages": made,
         })  # fmt: skip
         for stage in stages:
-            order = Order(folder, "cpu", self.minutes * times, stage=stage["name"], seed=self.seed)
+            steps = self._steps(like, stage["name"]) if like else None
+            order = Order(folder, "cpu", self.minutes * times, steps, stage["name"], self.seed)
             train(recipe, order, lambda progress: None)
         write_text(folder / noted, json.dumps(made, indent=1))
         return folder / "model"
+
+    def _steps(self, name: str, stage: str) -> int:
+        return self.steps()[f"{name}/{stage}"]
+
+    def steps(self) -> dict[str, int]:
+        """Steps of everything that was trained here, as `NAME/STAGE`."""
+        found: dict[str, int] = {}
+        for folder in sorted(path.parent for path in self.folder.glob("trained/*/*/checkpoint")):
+            whole = checkpoint.find(folder)
+            if whole is not None:
+                found[f"{folder.parent.name}/{folder.name}"] = int(whole[1]["step"])
+        return found
 
     def _base(self, folder: Path, memory: str, history_patches: bool) -> dict[str, Any]:
         """The lab's own weights as a stage that has run."""

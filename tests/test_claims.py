@@ -109,6 +109,8 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
         assert frames.width == 8 * SMALL.width and frames.height > 2 * SMALL.height
     for arm in ("multi-shot", "single-shot"):
         assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
+    steps = found["steps"]
+    assert all(steps[f"multi-shot/{stage}"] == steps[f"single-shot/{stage}"] > 0 for stage in ("more", "few"))
 
 
 @pytest.mark.parametrize(("key", "arms"), [("few-steps", 4), ("adversarial", 2), ("caches", 4), ("mixture", 2)])
