@@ -65,10 +65,8 @@ class Lab:
 
     def _sign(self) -> None:
         """Says in the folder what its results follow from; they are worth nothing for anything else."""
-        signed, path = (
-            {"weights": folder_digest(self.weights), "minutes": self.minutes, "seed": self.seed},
-            self.folder / "lab.json",
-        )
+        signed = {"weights": folder_digest(self.weights), "minutes": self.minutes, "seed": self.seed}
+        path = self.folder / "lab.json"
         if not path.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(signed, indent=1) + "\n")

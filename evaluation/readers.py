@@ -194,7 +194,7 @@ def load_reader(folder: Path) -> FrameReader:
         InputError: it is of another shape than readers are now.
     """
     fresh = InputError(
-        f"the reader in {folder} is of another version: 'filmwright train nano --stage reader' makes one"
+        f"the reader in {folder} is of another version: remove it, and 'filmwright train nano --stage reader' makes one"
     )
     try:
         reader, found = FrameReader.from_pretrained(
