@@ -232,7 +232,10 @@ def _mixture(lab: Lab) -> Iterator[Arm]:
     single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES, like="mixture")
     for arm, key, weights in (("six memories in turn", "mixed", mixed), ("window(3) alone", "single", single)):
         rows: tuple[Row, ...] = ()
-        for memory in ("window(3)", "routed(5)+window(3)"):
+        for memory in (
+            "window(3)",
+            "sink(3)+window(1)",
+        ):  # films of four chunks: routing would find nothing outside its window
             kept = _made(lab, f"mixture-{key}-{memory.partition('(')[0]}", memory, weights)
             rows += _rows(kept.found["made"], {name: f"{name}, {memory}" for name in ("set", "kind", "hue", "cut")})
         yield Arm(arm, rows, kept.strip)
