@@ -226,16 +226,16 @@ def _anchored(lab: Lab, name: str, memory: str) -> Kept:
 
 # --- Ours: one set of weights for every memory -----------------------------------------------------------------------------
 
+BOTH_ASKED = ("window(3)", "sink(3)+window(1)")
+"""Routing would find nothing outside its window in films of four chunks."""
+
 
 def _mixture(lab: Lab) -> Iterator[Arm]:
     mixed = _mixed(lab)
     single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES, like="mixture")
     for arm, key, weights in (("six memories in turn", "mixed", mixed), ("window(3) alone", "single", single)):
         rows: tuple[Row, ...] = ()
-        for memory in (
-            "window(3)",
-            "sink(3)+window(1)",
-        ):  # films of four chunks: routing would find nothing outside its window
+        for memory in BOTH_ASKED:
             kept = _made(lab, f"mixture-{key}-{memory.partition('(')[0]}", memory, weights)
             rows += _rows(kept.found["made"], {name: f"{name}, {memory}" for name in ("set", "kind", "hue", "cut")})
         yield Arm(arm, rows, kept.strip)
@@ -246,7 +246,7 @@ CLAIMS = (
         "routing", "Content-aware routing recalls what windows and sinks forget (CausalCine: 0.753 against 0.611 and 0.583).",
         "A puppet is introduced, others fill the gap, the last shot only names it. True history is fed; only that shot is made. `oracle` has "
         "nothing outside the window but the frames that show it. One set of weights, tuned five times as long as an arm under every memory that is "
-        "compared here and in the last claim.", _routing,
+        "compared here and in the last two claims.", _routing,
     ),
     Claim(
         "multi-shot", "Multi-shot tuning before distillation makes cuts land (CausalCine: 0.504 to 0.973).",

@@ -130,14 +130,11 @@ class Lab:
             "name": size, "size": size, "memory": memory, "chunk_latents": length, "words": known.words(), "stages": made,
         })  # fmt: skip
         for stage in stages:
-            steps = self._steps(like, stage["name"]) if like else None
+            steps = self.steps()[f"{like}/{stage['name']}"] if like else None
             order = Order(folder, "cpu", self.minutes * times, steps, stage["name"], self.seed)
             train(recipe, order, lambda progress: None)
         write_text(folder / noted, json.dumps(made, indent=1))
         return folder / "model"
-
-    def _steps(self, name: str, stage: str) -> int:
-        return self.steps()[f"{name}/{stage}"]
 
     def steps(self) -> dict[str, int]:
         """Steps of everything that was trained here, as `NAME/STAGE`."""

@@ -83,7 +83,7 @@ def joined(device: torch.device) -> Iterator[World]:
 
 def leave() -> None:
     """Ends a process that is one of many, now, without tearing Python down. Threads of gloo let go of the last tensors when they
-    come to it, and one that does so in the middle of the teardown aborts the process (torch 2.11), which torchrun reports as a
+    come to it, and one that does so in the middle of the teardown aborts the process (torch 2.13), which torchrun reports as a
     failure of the whole run. Does nothing in a process of its own."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
