@@ -9,7 +9,7 @@ import torch
 from ..generator.video_generator import VideoGenerator
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.vocabulary import FULL
-from ..training.world import SPLITS, random_film
+from ..training.world import SPLITS, Habits, random_film
 from .films import Seen, Tally, summaries
 from .readers import FrameReader, read
 
@@ -26,7 +26,7 @@ def evaluate_drift(
     tallies = {f"{name} at {chunk}": Tally() for chunk in LOOKED_AT for name in NAMES}
     known, length = generator.profile.vocabulary or FULL, max(LOOKED_AT) + SHOT_CHUNKS
     for index in range(films):
-        film = random_film(SPLITS["test"] + 800_000_000 + index, length, known, 1 / SHOT_CHUNKS)
+        film = random_film(SPLITS["test"] + 800_000_000 + index, length, known, Habits(cuts=1 / SHOT_CHUNKS))
         rollout, chunk, prompts, shots = generator.start(seed + index), 0, film.prompts(), []
         for number, shot in enumerate(film.shots):
             rollout.begin_shot(prompts[chunk].removeprefix(CUT_MARK), shot=f"s{number}", take=1)

@@ -79,11 +79,8 @@ class Lab:
                 )
 
     def generator(self, memory: str, weights: Path | None = None, steps: int | None = None) -> VideoGenerator:
-        """Weights under a memory; `steps` of Euler's method instead of their own sampling. Every arm is asked for films in the
-        words of the lab's own weights, whatever it was trained on since."""
-        bundle: Bundle = replace(
-            self._bundle(weights or self.weights), vocabulary=self._bundle(self.weights).vocabulary
-        )
+        """Weights under a memory; `steps` of Euler's method instead of their own sampling."""
+        bundle: Bundle = self._bundle(weights or self.weights)
         if steps is not None:
             bundle = replace(bundle, sampling=replace(bundle.sampling, kind="euler", steps=steps))
         return VideoGenerator(bundle, parse_memory(memory))

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from ..storyboard.files import replacing
-from ..storyboard.vocabulary import FULL
+from ..storyboard.vocabulary import FULL, Vocabulary
 
 TEXT_TOKENS = 36
 """Longest caption of our sizes, the end token included."""
 
 
-def build_tokenizer() -> Any:
-    """One token a word of the closed vocabulary."""
+def build_tokenizer(known: Vocabulary = FULL) -> Any:
+    """One token a word of the closed vocabulary, or of a part of it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *FULL.words()))}
+    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *known.words()))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])

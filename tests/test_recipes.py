@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from filmwright.cli import app
+from filmwright.generator.text import build_tokenizer
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.vocabulary import GRAMMAR_WORDS, HUES, Vocabulary
-from filmwright.training.recipe import Recipe, bundled_recipes, read_recipe
+from filmwright.training.recipe import Recipe, TuningSettings, bundled_recipes, read_recipe
 from filmwright.training.world import random_film
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -95,26 +96,23 @@ def test_a_wrong_command_is_one_line(arguments: list[str], said: str, tmp_path: 
 
 
 def test_films_are_drawn_in_the_words_of_the_recipe(tmp_path: Path) -> None:
-    words = [
-        "fox",
-        "bear",
-        "bird",
-        "red",
-        "green",
-        "blue",
-        "pink",
-        "cyan",
-        "plain",
-        "forest",
-        "meadow",
-        "day",
-        "wide",
-        "walks",
-        "still",
-        "left",
-        "right",
-    ]
+    words = "fox bear bird red green blue pink cyan plain forest meadow day wide walks still left right".split()
     made = Recipe(name="mine", size="nano", memory="window(1)", stages=(STAGE,), words=tuple(words))
     known = Vocabulary.of(made.words or ())
     told = {word for seed in range(40) for prompt in random_film(seed, 6, known).prompts() for word in prompt.split()}
     assert told <= {*words, *GRAMMAR_WORDS} and {"fox", "bear", "bird", "pink"} <= told
+    tokenizer = build_tokenizer(known)  # and the weights that a run writes know no others
+    assert {*tokenizer.get_vocab()} == {"<pad>", "</s>", "<unk>", *known.words()}
+    assert Vocabulary.of(tokenizer.get_vocab()) == known
+
+
+def test_habits_draw_films_about_one_puppet_that_is_told_once() -> None:
+    stage = TuningSettings.model_validate({**STAGE, "cuts": 1.0, "cast": 1, "forget": 1.0})
+    for seed in range(40):
+        film = random_film(seed, 6, habits=stage.habits())
+        assert len(film.shots) == 6  # a cut at every chunk
+        assert len({kind for kind, _ in film.cast()}) <= 1
+        if any(role.name for shot in film.shots for role in shot.staging.roles):
+            continue  # two of one kind
+        told = [role for shot in film.shots for role in shot.told.roles if role.appearance]
+        assert len(told) <= 1

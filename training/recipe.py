@@ -13,7 +13,7 @@ from ..generator.memory import Memory, parse_memory
 from ..storyboard.errors import InputError, reason_of
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .sizes import SIZES
-from .world import CUT_PROBABILITY
+from .world import USUAL, Habits
 
 RECIPES = Path(__file__).parent / "recipes"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
@@ -90,7 +90,7 @@ class FilmSettings(StageSettings):
         matter: weight of puppets against their surroundings, beyond 1.
         picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
             which they are labelled (FilmWeaver: 100-400 and 0-100).
-        cuts: how often a chunk of a small-world film begins a new shot; 0 for films of one shot.
+        cuts, cast, forget: how films of the small world are drawn (`world.Habits`); cuts 0 for films of one shot.
         pinned: how often the pictures are references, and captions leave looks to them; else keyframes of earlier shots.
     """
 
@@ -104,7 +104,9 @@ class FilmSettings(StageSettings):
     picture_noise: tuple[Timestep, Timestep] = (0, 300)
     history_noise: tuple[Timestep, Timestep] = (0, 100)
     pinned: Fraction = 0.5
-    cuts: Fraction = CUT_PROBABILITY
+    cuts: Fraction = USUAL.cuts
+    cast: int = Field(default=USUAL.cast, ge=1, le=USUAL.cast)
+    forget: Fraction = USUAL.forget
 
     @model_validator(mode="after")
     def _sensible(self) -> FilmSettings:
@@ -121,6 +123,9 @@ class FilmSettings(StageSettings):
             if low > high:
                 raise ValueError(f"{name} {low}-{high} is no range: the first must not be the larger")
         return self
+
+    def habits(self) -> Habits:
+        return Habits(self.cuts, self.cast, self.forget)
 
     def policies(self) -> dict[Memory, float]:
         return {parse_memory(written): weight for written, weight in self.memories.items()}
@@ -243,7 +248,8 @@ class Recipe(_Settings):
         size: a size of ours, trained in the small world; or
         weights: a folder of weights (or a bundled name) to go on from.
         data: a folder of clips to train on; the small world when left out.
-        words: of the small-world films that the transformer is trained on; all there are when left out.
+        words: that the transformer is told, and its films drawn in; all of the small world's when left out. What sees (clip,
+            reader) is trained on the whole world always.
         chunk_latents: latent frames of a chunk.
         memory: default memory of the result.
         result: the stage whose weights are bundled; the last of the transformer's that has run when left out.

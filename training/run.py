@@ -130,6 +130,7 @@ class Shop:
         self.recipe, self.folder, self.world, self.seed = recipe, order.folder, world, order.seed
         self.device = world.device
         self.size: Size | None = SIZES[recipe.size] if recipe.size else None
+        self.known = Vocabulary.of(recipe.words) if recipe.words else FULL
         self.start = self._start(order.scratch)
         self.bundle: Bundle | None = None
         if self.size is None:
@@ -195,11 +196,10 @@ class Shop:
         source: SmallWorld | ClipFolder
         if self.size is not None:
             autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
-            known = Vocabulary.of(self.recipe.words) if self.recipe.words else FULL
             source = SmallWorld(
-                self.size, autoencoder, chunks=settings.chunks, length=length, cuts=settings.cuts, known=known
+                self.size, autoencoder, chunks=settings.chunks, length=length, known=self.known, habits=settings.habits()
             )
-            tokenizer, embed, count = build_tokenizer(), None, None
+            tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:
             assert self.bundle is not None
             source = self._clips(settings)
@@ -256,7 +256,7 @@ class Shop:
             assert self.size is not None
             with hollow(self.world):
                 fresh = CausalWanTransformer3DModel(**self.size.transformer_config())
-            encoder = build_text_encoder(len(build_tokenizer()))
+            encoder = build_text_encoder(len(build_tokenizer(self.known)))
             return nn.ModuleDict({"transformer": fresh, "text_encoder": encoder})
         transformer: nn.Module = load_transformer(where / "transformer", hollow=self.world.rank > 0)
         networks = nn.ModuleDict({"transformer": transformer.float().train()})
@@ -264,7 +264,7 @@ class Shop:
             trained = UMT5EncoderModel.from_pretrained(
                 where / "text_encoder", local_files_only=True, use_safetensors=True
             )
-            tokenizer = build_tokenizer()
+            tokenizer = build_tokenizer(self.known)
             encoder = build_text_encoder(len(tokenizer))
             words = words_of(self._tokenizer(where)), words_of(tokenizer)
             grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
@@ -347,7 +347,7 @@ class Shop:
         assert vae is not None
         self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
         self._write_weights(where / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
-        tokenizer = build_tokenizer()
+        tokenizer = build_tokenizer(self.known)
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
         if reader is not None:

@@ -14,10 +14,11 @@ from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
 from .sizes import Size
 from .world import (
-    CUT_PROBABILITY,
     FRAMES_PER_LATENT,
     SPLITS,
+    USUAL,
     Film,
+    Habits,
     Render,
     Split,
     draw_reference,
@@ -26,16 +27,12 @@ from .world import (
     render_film,
 )
 
-LEAVE_TO_PICTURE = 0.7
-"""How often the pinned caption of a puppet leaves its looks to its picture."""
-
 
 class SmallWorld:
     """Film number `i` of a split is a function of `i`.
 
     Args:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
-        cuts: how often a chunk begins a new shot.
         known: words that films are told in.
     """
 
@@ -47,15 +44,15 @@ class SmallWorld:
         chunks: int,
         length: int,
         split: Split = "train",
-        cuts: float = CUT_PROBABILITY,
         known: Vocabulary = FULL,
+        habits: Habits = USUAL,
     ) -> None:
         self.size, self.autoencoder = size, autoencoder
-        self.chunks, self.length, self.first, self.cuts = chunks, length, SPLITS[split], cuts
-        self.known = known
+        self.chunks, self.length, self.first = chunks, length, SPLITS[split]
+        self.known, self.habits = known, habits
 
     def film(self, number: int) -> LatentFilm:
-        film = random_film(self.first + number, self.chunks, self.known, self.cuts)
+        film = random_film(self.first + number, self.chunks, self.known, self.habits)
         render = render_film(
             film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
         )
@@ -104,7 +101,7 @@ class SmallWorld:
             ]  # irrelevant ones too: the text says who is meant
             rng.shuffle(chosen)
             kinds = [role.kind for role in roles]
-            keep = tuple(kinds.count(kind) > 1 or rng.random() > LEAVE_TO_PICTURE for kind in kinds)
+            keep = tuple(kinds.count(kind) > 1 or rng.random() > self.habits.forget for kind in kinds)
             told = without_appearance(shot.staging, keep)
             pins += [pictures[chosen].transpose(0, 1)] * shot.chunks
             captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]

@@ -35,12 +35,27 @@ SPLITS: dict[Split, int] = {"train": 0, "validation": 1_000_000_000, "test": 2_0
 """The first seed of each split; a film's seed is this plus its index."""
 
 CHUNK_SECONDS = 0.75
-CUT_PROBABILITY = 0.4
 SAME_KIND_PROBABILITY = 0.3
 WEATHER_PROBABILITY = 0.4
 LIGHT_PER_SECOND = (0.03, 0.10)
-FORGET_PROBABILITY = 0.8
-"""How often a caption leaves out the looks of a puppet that an earlier shot has shown."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How films are drawn.
+
+    Attributes:
+        cuts: how often a chunk begins a new shot.
+        cast: most kinds of puppets in a film; 1 for films about one puppet.
+        forget: how often a caption leaves out the looks of a puppet that an earlier shot (or a picture) has shown.
+    """
+
+    cuts: float = 0.4
+    cast: int = 3
+    forget: float = 0.8
+
+
+USUAL = Habits()
 
 
 @dataclass(frozen=True)
@@ -91,9 +106,9 @@ def random_role(
     return Role(kind, action, rng.choice(FACINGS), look, prop, name)
 
 
-def _random_cast(rng: random.Random, known: Vocabulary) -> list[tuple[str, Appearance, str | None]]:
+def _random_cast(rng: random.Random, known: Vocabulary, most: int) -> list[tuple[str, Appearance, str | None]]:
     """Kind, looks and name of everybody in a film; only who shares a kind has a name, and no two of a kind one hue."""
-    kinds = rng.sample(known.kinds, rng.choice((2, 2, 3)))
+    kinds = rng.sample(known.kinds, min(most, rng.choice((2, 2, 3))))
     if known.names and rng.random() < SAME_KIND_PROBABILITY:
         kinds += [kinds[0]] * rng.choice((1, 1, 2))
     names = rng.sample(known.names, len(known.names))
@@ -107,17 +122,17 @@ def _random_cast(rng: random.Random, known: Vocabulary) -> list[tuple[str, Appea
     return cast
 
 
-def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL, cuts: float = CUT_PROBABILITY) -> Film:
-    """A film of `chunks` chunks, drawn from its seed alone, in words that are known; `cuts`: how often a chunk begins a shot."""
+def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL, habits: Habits = USUAL) -> Film:
+    """A film of `chunks` chunks, drawn from its seed alone, in words that are known."""
     rng = random.Random(seed)
-    cast = _random_cast(rng, known)
+    cast = _random_cast(rng, known, habits.cast)
     sets = rng.sample(known.sets, 2)
     time = rng.choice(known.times)
     weather = rng.choice(known.weathers) if rng.random() < WEATHER_PROBABILITY else "clear"
     light = Daylight(0.0, rng.uniform(*LIGHT_PER_SECOND) if rng.random() < 0.5 else 0.0)
     lengths = [1]
     for _ in range(chunks - 1):
-        if rng.random() < cuts:
+        if rng.random() < habits.cuts:
             lengths.append(1)
         else:
             lengths[-1] += 1
@@ -126,14 +141,14 @@ def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL, cuts: floa
     for length in lengths:
         if rng.random() < 0.1:
             time, light = rng.choice(known.times), replace(light, later=0.0)
-        view = rng.choice(known.views)
+        view = rng.choice([v for v in known.views if v != "over" or len(cast) >= MAX_ROLES])
         count = {"close": 1, "over": MAX_ROLES}.get(view) or rng.choice((0, 1, 1, 1, 2, 2))
-        who = rng.sample(range(len(cast)), count)
+        who = rng.sample(range(len(cast)), min(count, len(cast)))
         roles = tuple(random_role(rng, *cast[i], known) for i in who)
         movement = rng.choice(("still", "still", "still", "left", "right"))
         place = rng.choice(sets)
         staging = Staging(view, place, time, movement, roles, "clear" if place in INDOORS else weather)
-        keep = tuple(i not in seen or rng.random() > FORGET_PROBABILITY for i in who)
+        keep = tuple(i not in seen or rng.random() > habits.forget for i in who)
         shots.append(FilmShot(staging, without_appearance(staging, keep), length, light))
         light = light.after(length * CHUNK_SECONDS)
         seen.update(who)
