@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from ..storyboard.caption import Role, Staging, caption, is_caption, parse_caption, without_appearance
 from ..storyboard.script import Entity, Script, Shot
@@ -93,20 +92,11 @@ def _described(action: str, entity: Entity) -> tuple[str, bool]:
     return re.sub(pattern, instead, action, flags=re.IGNORECASE), found > 0
 
 
-def rival_prompts(prompt: str, profile: Profile) -> list[str]:
-    """What a picture of a caption should not look like: each puppet as another kind, or left out. None for prose."""
-    if profile.prompt_style != "caption" or not is_caption(prompt):
-        return []
-    staging, known = parse_caption(prompt), profile.vocabulary or FULL
-    found = []
-    for index, role in enumerate(staging.roles):
-        others = [replace(role, kind=kind) for kind in known.kinds if kind not in {r.kind for r in staging.roles}]
-        swapped = [(*staging.roles[:index], other, *staging.roles[index + 1 :]) for other in others]
-        without = (*staging.roles[:index], *staging.roles[index + 1 :])
-        view = "medium" if staging.view == "over" or (staging.view == "close" and not without) else staging.view
-        found += [caption(replace(staging, roles=roles)) for roles in swapped]
-        found.append(caption(replace(staging, roles=without, view=view)))
-    return found
+def kinds_asked(prompt: str) -> tuple[str, ...] | None:
+    """The kinds of puppets that a caption asks for; None for prose."""
+    if not is_caption(prompt):
+        return None
+    return tuple(dict.fromkeys(role.kind for role in parse_caption(prompt).roles))
 
 
 def portrait_prompt(entity: Entity, profile: Profile, *, close: bool) -> str:

@@ -17,7 +17,7 @@ from ..storyboard.timeline import ShotTiming
 from ..storyboard.video import ShotEncoder
 from .casting import references_of
 from .critic import Look, Scenery, Verdict
-from .prompts import rival_prompts
+from .prompts import kinds_asked
 from .viewer import contact_sheet
 
 
@@ -66,10 +66,11 @@ def look_at(
     cast = script.cast_of(take.standing())
     measures = generator.measure(
         take.last_frames, prompt, [path for entity in cast for path in references_of(production, entity)],
-        before=before if cut else None, rivals=rival_prompts(prompt, generator.profile),
+        before=before if cut else None,
     )  # fmt: skip
     scene = _scenery(take, production, script, before) if shows else None
-    return Look(measures, prompt, index, cut, generator.profile.prompt_floor, interventions_left, takes_left, scene)
+    floor, asked = generator.profile.prompt_floor, kinds_asked(prompt)
+    return Look(measures, prompt, index, cut, floor, interventions_left, takes_left, scene, asked)
 
 
 def _scenery(take: RollingTake, production: Production, script: Script, before: Frames | None) -> Scenery:

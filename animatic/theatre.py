@@ -120,12 +120,11 @@ class TheatreGenerator:
         prompt: str,
         references: Sequence[Path] = (),
         before: Frames | None = None,
-        rivals: Sequence[str] = (),
     ) -> Measures:
         """Pixel arithmetic only; the theatre has no CLIP."""
         from ..generator.measure import measure_frames
 
-        return measure_frames(frames, prompt, references, before, None, "theatre")
+        return measure_frames(frames, prompt, references, before, None, None, "theatre")
 
 
 def open_theatre(name: str, memory: str | None) -> TheatreGenerator:

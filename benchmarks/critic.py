@@ -1,4 +1,4 @@
-"""What the measured critic finds: shots of the small world with planted faults, and as many without, through the bundled eyes.
+"""What the measured critic finds: shots of the small world with planted faults, and as many without, through the bundled CLIP and reader.
 
 python benchmarks/critic.py [generator] [cases of each fault] [split]
 """
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from filmwright.agents.critic import Look, MeasuredCritic
-from filmwright.agents.prompts import rival_prompts
+from filmwright.agents.prompts import kinds_asked
 from filmwright.animatic.stage import Scene
 from filmwright.evaluation.films import Tally
 from filmwright.generator.bundle import load_bundle, weights_folder
@@ -80,8 +80,10 @@ def main(generator: str = "nano", cases: str = "60", split: str = "test") -> Non
             else drawn(Staging("wide", rng.choice(known.sets), "day", "still", (other,)), number + 1, bundle, 0.5)[-1:]
         )
         prompt = caption(staging)
-        measures = opened.measure(frames, prompt, (), before, rival_prompts(prompt, profile))
-        verdict = MeasuredCritic().review(Look(measures, prompt, 0, True, profile.prompt_floor, 2, 1))
+        measures = opened.measure(frames, prompt, (), before)
+        verdict = MeasuredCritic().review(
+            Look(measures, prompt, 0, True, profile.prompt_floor, 2, 1, asked=kinds_asked(prompt))
+        )
         tallies[fault].add(int(verdict.action != "continue"), 1)
         why = verdict.reason.split("(")[0].strip()
         reasons[fault][why] = reasons[fault].get(why, 0) + 1

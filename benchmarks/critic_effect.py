@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic
 from filmwright.agents.floor import MAX_INTERVENTIONS
-from filmwright.agents.prompts import rival_prompts
+from filmwright.agents.prompts import kinds_asked
 from filmwright.evaluation.films import Tally
-from filmwright.evaluation.readers import load_reader, read
 from filmwright.generator.bundle import reader_folder
+from filmwright.generator.reader import load_reader, read
 from filmwright.storyboard.caption import CUT_MARK
 from filmwright.storyboard.stage import Frames, Generator, open_generator
 from filmwright.storyboard.vocabulary import FULL
@@ -36,10 +36,9 @@ def shoot(generator: Generator, film: Film, seed: int, critic: Critic) -> tuple[
         before, made, left = (shots[-1][-1:] if shots else None), [], MAX_INTERVENTIONS
         while len(made) < shot.chunks:
             frames = rollout.step().frames
-            measures = generator.measure(
-                frames, prompt, (), before if not made else None, rival_prompts(prompt, generator.profile)
-            )
-            look = Look(measures, prompt, len(made), number > 0 and not made, generator.profile.prompt_floor, left, 0)
+            measures = generator.measure(frames, prompt, (), before if not made else None)
+            floor, asked = generator.profile.prompt_floor, kinds_asked(prompt)
+            look = Look(measures, prompt, len(made), number > 0 and not made, floor, left, 0, asked=asked)
             if left and critic.review(look).action == "rewind":
                 rollout.rewind(1)
                 left, stepped_in = left - 1, stepped_in + 1

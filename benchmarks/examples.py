@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filmwright.evaluation.readers import find_cuts, load_reader, read
+from filmwright.evaluation.readers import find_cuts
 from filmwright.generator.bundle import reader_folder
+from filmwright.generator.reader import load_reader, read
 from filmwright.storyboard.production import Production
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.staging import stage_shot

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 
 from filmwright.evaluation.films import evaluate
-from filmwright.evaluation.readers import load_reader
 from filmwright.generator.bundle import reader_folder
+from filmwright.generator.reader import load_reader
 from filmwright.storyboard.stage import open_generator
 
 POLICIES = (

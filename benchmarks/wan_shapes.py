@@ -63,7 +63,7 @@ def main() -> None:
         prompt_style="prose",
     )
     bundle = Bundle(
-        Path(), profile, Sampling(), transformer, lambda prompt: text, random_weights(tiny, device, torch.bfloat16), None, device, torch.bfloat16
+        Path(), profile, Sampling(), transformer, lambda prompt: text, random_weights(tiny, device, torch.bfloat16), None, None, device, torch.bfloat16
     )  # type: ignore[arg-type]  # fmt: skip
     memory = parse_memory(given.memory)
     if memory.compressed:

@@ -50,8 +50,8 @@ def _show(found: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json
 
 def _opened(generator: str, memory: str | None) -> tuple[Any, Any]:
     """A generator and the readers that judge it."""
-    from ..evaluation.readers import load_reader
     from ..generator.bundle import reader_folder
+    from ..generator.reader import load_reader
     from ..storyboard.stage import open_generator
 
     return open_generator(generator, memory), load_reader(reader_folder(generator))
@@ -121,9 +121,9 @@ def evaluate_truth(
     with reported(debug):
         import torch
 
-        from ..evaluation.readers import load_reader
         from ..evaluation.truth import evaluate_readers
         from ..generator.bundle import load_bundle, reader_folder, weights_folder
+        from ..generator.reader import load_reader
         from .tables import truth_table
 
         bundle = load_bundle(weights_folder(generator), torch.device("cpu"))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..storyboard.errors import InputError
-from ..training.world import CUT_PROBABILITY
+from ..training.world import USUAL
 from .arm import Arm, Row
 from .drift import LOOKED_AT, NAMES, evaluate_drift
 from .evening import evaluate_evenings
@@ -107,7 +107,7 @@ def _multi_shot(lab: Lab) -> Iterator[Arm]:
     shown = {"cut": "cut where it was asked", "set": "set", "kind": "kind"}
     for arm, key, cuts, like in (
         ("tuned on films of one shot", "single-shot", 0.0, None),
-        ("tuned on films of several shots", "multi-shot", CUT_PROBABILITY, "single-shot"),
+        ("tuned on films of several shots", "multi-shot", USUAL.cuts, "single-shot"),
     ):
         few = {**FEW, "start": "more", "teacher": "more", "cuts": cuts}
         kept = _made(lab, f"cuts-{key}", "window(3)", lab.trained(key, {**MORE, "cuts": cuts}, few, like=like))

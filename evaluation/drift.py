@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from ..generator.reader import FrameReader, read
 from ..generator.video_generator import VideoGenerator
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.vocabulary import FULL
 from ..training.world import SPLITS, Habits, random_film
 from .films import Seen, Tally, summaries
-from .readers import FrameReader, read
 
 LOOKED_AT = (20, 60)
 """Chunks of a long film at which the readers look, a shot around each."""

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from ..animatic.stage import LATEST, Daylight
+from ..generator.reader import FrameReader, read
 from ..generator.video_generator import VideoGenerator
 from ..storyboard.caption import CUT_MARK, Role, Staging
 from ..storyboard.vocabulary import FULL, Vocabulary
 from ..training.world import CHUNK_SECONDS, SPLITS, Film, FilmShot, random_appearance, render_film
 from .films import Seen, Tally, summaries
-from .readers import FrameReader, read, told_of
+from .readers import told_of
 from .recall import FRAMES_PER_CHUNK, as_chunks
 
 HERE, ELSEWHERE = 2, 4

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..generator.reader import LOOKS, THINGS, FrameReader, read
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL
 from ..training.world import CHUNK_SECONDS, SPLITS, Film, Split, random_film, render_film
-from .readers import LOOKS, THINGS, FrameReader, acting, find_actions, find_cuts, find_movement, read, told_of
+from .readers import acting, find_actions, find_cuts, find_movement, told_of
 
 TOLERANCE_FRAMES = 4
 """One latent frame."""

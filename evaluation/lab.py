@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..generator.bundle import Bundle, folder_digest, load_bundle
 from ..generator.memory import parse_memory
+from ..generator.reader import FrameReader, load_reader
 from ..generator.video_generator import VideoGenerator
 from ..storyboard.errors import InputError
 from ..storyboard.files import replacing, write_text
@@ -27,7 +28,6 @@ from ..training import checkpoint
 from ..training.recipe import Recipe
 from ..training.run import Order, train
 from .films import Seen
-from .readers import FrameReader, load_reader
 
 STRIP_FRAMES = 8
 

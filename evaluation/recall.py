@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
+from ..generator.reader import LOOKS, FrameReader, read
 from ..storyboard.caption import CUT_MARK, Appearance, Role, Staging, without_appearance
 from ..storyboard.stage import Frames, Generator
 from ..storyboard.vocabulary import FULL, HUES, Vocabulary
 from ..training.world import SPLITS, Film, FilmShot, Split, random_appearance, random_role, render_film
 from .films import Seen, Tally, summaries
-from .readers import LOOKS, FrameReader, read
 
 GAPS = (0, 2, 4, 8, 12)
 """Chunks between the shot that introduces a puppet and the one that recalls it: 0 to 36 latent frames."""

@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 
 from ..animatic.stage import Scene
+from ..generator.reader import FrameReader, read
 from ..storyboard.caption import Staging, caption, without_appearance
 from ..storyboard.errors import InputError
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL, HUES
 from ..training.world import SPLITS, Split, draw_reference, random_appearance, random_role
 from .films import Tally, summaries
-from .readers import FrameReader, read
 
 CHUNKS = 2
 

@@ -16,9 +16,10 @@ import torch
 
 from ..animatic.stage import LATEST, Daylight, Scene
 from ..generator.bundle import Bundle
+from ..generator.reader import LIGHTS, LOOKS, THINGS, FrameReader, read
 from ..storyboard.vocabulary import FULL
 from ..training.world import FPS, SPLITS, random_moment
-from .readers import LIGHTS, LOOKS, THINGS, FrameReader, acting, find_actions, find_cuts, find_movement, read, told_of
+from .readers import acting, find_actions, find_cuts, find_movement, told_of
 
 FRAMES = 24
 LARGE_ENOUGH = {"kind": 0.02, "prop": 0.002}

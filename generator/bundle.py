@@ -1,6 +1,6 @@
 """A bundle: everything a model needs, as a diffusers folder plus `profile.json`.
 
-transformer/  text_encoder/  tokenizer/  vae/  clip/   profile.json   README.md (the model card)
+transformer/  text_encoder/  tokenizer/  vae/  clip/  reader/   profile.json   README.md (the model card)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
+from .reader import FrameReader, load_reader
 from .sampling import Sampling
 from .text import TextEmbedder
 from .transformer import CausalWanTransformer3DModel
@@ -87,6 +88,7 @@ class Bundle:
     text: TextEmbedder
     autoencoder: Any
     clip: Clip | None
+    reader: FrameReader | None
     device: torch.device
     dtype: torch.dtype
     vocabulary: Vocabulary | None = None
@@ -207,6 +209,10 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         clip = None
         if (folder / part).is_dir():
             clip = load_clip(folder / part, tokenizer, profile.text_tokens, device)
+        part = "reader"
+        reader: Any = load_reader(folder / part) if (folder / part).is_dir() else None
+        if reader is not None:
+            reader.to(device)
     except Exception as error:  # loaders raise whatever their file formats do
         if isinstance(error, InputError):
             raise
@@ -231,7 +237,7 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         store = Path(platformdirs.user_cache_dir("filmwright")) / "text" / folder_digest(encoder_path)
     text = TextEmbedder(tokenizer, encoder, profile.text_tokens, device, store)
     vocabulary = Vocabulary.of(tokenizer.get_vocab()) if profile.prompt_style == "caption" else None
-    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, device, dtype, vocabulary)
+    return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, reader, device, dtype, vocabulary)
 
 
 def folder_digest(folder: Path) -> str:

@@ -1,4 +1,5 @@
-"""What can be measured of frames: light, colour and motion by arithmetic, likeness by the bundle's own small CLIP."""
+"""What can be measured of frames: light, colour and motion by arithmetic, likeness by the bundle's own small CLIP, who is there
+by its own frame reader."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..storyboard.images import load_reference
 from ..storyboard.stage import Frames, Measures
 from .clip import Clip
+from .reader import FrameReader, read
 
 REFERENCE_PIXELS = 256
 
@@ -26,19 +28,19 @@ def measure_frames(
     references: Sequence[Path],
     before: Frames | None,
     clip: Clip | None,
+    reader: FrameReader | None,
     name: str,
-    rivals: Sequence[str] = (),
 ) -> Measures:
     """See `storyboard.stage.Measures`."""
     light = frames.astype(np.float32) / 255
     brightness = light.mean(axis=(1, 2, 3))
     colour = light.mean(axis=(1, 2))
     steps = np.abs(np.diff(light, axis=0)).mean(axis=(1, 2, 3)) if len(light) > 1 else np.zeros(1)
-    told = alike = rival = None
+    some = frames[:: max(1, len(frames) // 4)]
+    told = alike = None
     if clip is not None:
-        features = clip.images(_tensor(frames[:: max(1, len(frames) // 4)]))
-        similar = (features @ clip.texts([prompt, *rivals]).T).mean(dim=0).tolist()
-        told, rival = similar[0], max(similar[1:], default=None)
+        features = clip.images(_tensor(some))
+        told = float((features @ clip.texts([prompt]).T).mean())
         if references:
             images = [
                 np.asarray(load_reference(path).resize((REFERENCE_PIXELS, REFERENCE_PIXELS))) for path in references
@@ -53,5 +55,5 @@ def measure_frames(
         colour_drift=float(np.linalg.norm(colour[-1] - colour[0]) / 3**0.5),
         flicker=float(np.abs(np.diff(brightness)).max()) if len(light) > 1 else 0.0,
         computed_by=f"CLIP of {name}" if clip is not None else "pixel arithmetic",
-        rival=rival,
+        puppets=read(reader, _tensor(some)).kinds() if reader is not None else None,
     )  # fmt: skip

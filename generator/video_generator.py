@@ -90,9 +90,9 @@ class VideoGenerator:
         prompt: str,
         references: Sequence[Path] = (),
         before: Frames | None = None,
-        rivals: Sequence[str] = (),
     ) -> Measures:
-        return measure_frames(frames, prompt, references, before, self._bundle.clip, self._bundle.profile.name, rivals)
+        clip, reader, name = self._bundle.clip, self._bundle.reader, self._bundle.profile.name
+        return measure_frames(frames, prompt, references, before, clip, reader, name)
 
 
 def default_device() -> torch.device:

@@ -105,7 +105,6 @@ class Measures:
 
     Attributes:
         prompt: similarity of the frames to the prompt, -1 … 1, by the generator's own CLIP.
-        rival: likewise to the likeliest of the rival prompts, which describe what the picture should not show.
         reference: similarity to the nearest reference image, -1 … 1, likewise.
         cut: picture change between the frame ahead of the cut and the first frame, 0 … 1.
         motion: mean absolute change between neighbouring frames, 0 … 1.
@@ -113,6 +112,8 @@ class Measures:
         colour_drift: distance between the mean colours of the first frame and the last, 0 … 1.
         flicker: largest change of mean brightness between neighbouring frames, 0 … 1.
         computed_by: what gave `prompt` and `reference`.
+        puppets: the part of the frame that each kind of puppet fills, as the generator's own frame reader sees it; None where it
+            has no reader.
     """
 
     prompt: float | None
@@ -123,7 +124,7 @@ class Measures:
     colour_drift: float
     flicker: float
     computed_by: str
-    rival: float | None = None
+    puppets: dict[str, float] | None = None
 
 
 class Rollout(Protocol):
@@ -180,9 +181,8 @@ class Generator(Protocol):
         prompt: str,
         references: Sequence[Path] = (),
         before: Frames | None = None,
-        rivals: Sequence[str] = (),
     ) -> Measures:
-        """Measures frames of one shot; `before`: the frames ahead of its cut; `rivals`: prompts of what it should not show."""
+        """Measures frames of one shot; `before`: the frames ahead of its cut."""
 
 
 REGISTRY: dict[str, str] = {

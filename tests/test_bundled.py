@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from filmwright.evaluation.films import evaluate
-from filmwright.evaluation.readers import load_reader
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.generator.reader import load_reader
 from filmwright.storyboard.stage import open_generator
 
 MAX_REPOSITORY_WEIGHTS = 24_000_000
@@ -38,6 +38,25 @@ def test_the_reader_knows_rendered_truth(found: dict) -> None:  # type: ignore[t
 
 def test_held_out_films_show_the_set_they_were_asked_for(found: dict) -> None:  # type: ignore[type-arg]
     assert found["made"]["set"]["rate"] > 0.5, "chance is 1/6"
+
+
+@pytest.mark.parametrize(("asked", "action"), [("fox", "continue"), ("bear", "rewind")])
+def test_the_critic_knows_who_is_there(asked: str, action: str) -> None:
+    import torch
+    from filmwright.agents.critic import Look, MeasuredCritic
+    from filmwright.agents.prompts import kinds_asked
+    from filmwright.animatic.stage import Scene
+    from filmwright.storyboard.caption import parse_caption
+
+    told = "medium shot , forest , day , camera still : red plain {} walks right ."
+    drawn = (
+        Scene(parse_caption(told.format("fox")), width=128, height=64, layout_seed=7).draw(torch.arange(12) / 16).frames
+    )
+    frames = drawn.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    prompt = told.format(asked)
+    nano = open_generator("nano")
+    look = Look(nano.measure(frames, prompt), prompt, 1, False, None, 2, 1, asked=kinds_asked(prompt))
+    assert MeasuredCritic().review(look).action == action
 
 
 def test_the_model_card_names_the_licence() -> None:

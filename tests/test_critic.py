@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from filmwright.storyboard.takes import circled
 from typer.testing import CliRunner
 
 GOOD = Measures(0.8, None, 0.2, 0.004, 0.0, 0.0, 0.01, "test")
-LOOK = Look(GOOD, "wide shot , forest , day , camera still : fox walks right .", 0, True, 0.4, 2, 1)
+LOOK = Look(GOOD, "wide shot , forest , day , camera still : fox walks right .", 0, True, 0.4, 2, 1, asked=("fox",))
 
 
-def verdict(**measures: float | None) -> Verdict:
+def verdict(**measures: Any) -> Verdict:
     return MeasuredCritic().review(replace(LOOK, measures=replace(GOOD, **measures)))
 
 
@@ -34,13 +35,24 @@ def test_a_good_chunk_goes_on() -> None:
         ({"flicker": 0.5}, "rewind", "flicker"),
         ({"exposure_drift": -0.4}, "rewind", "exposure drifts"),
         ({"motion": 0.0}, "reprompt", "stagnation"),
+        ({"puppets": {}}, "rewind", "shows no fox"),
+        ({"puppets": {"bear": 0.1}}, "rewind", "shows no fox, shows a bear that nobody asked for"),
+        ({"puppets": {"fox": 0.1, "bear": 0.1}}, "rewind", "shows a bear that nobody asked for"),
     ],
 )
-def test_every_fault_has_its_verdict(measures: dict[str, float], action: str, reason: str) -> None:
+def test_every_fault_has_its_verdict(measures: dict[str, Any], action: str, reason: str) -> None:
     found = verdict(**measures)
     assert found.action == action
     assert reason in found.reason
     assert found.score <= verdict().score
+
+
+def test_puppets_are_no_fault_where_they_are_right_or_cannot_be_seen() -> None:
+    assert verdict(puppets={"fox": 0.01}).action == "continue"
+    assert verdict(puppets={"fox": 0.1, "bear": 0.004}).action == "continue"  # a few pixels may be mistaken
+    assert verdict(puppets=None).action == "continue"
+    prose = replace(LOOK, measures=replace(GOOD, puppets={}), asked=None)
+    assert MeasuredCritic().review(prose).action == "continue"
 
 
 def test_a_frozen_walker_is_told_to_run() -> None:
@@ -60,7 +72,7 @@ def test_a_generator_without_a_clip_is_not_blamed_for_its_prompt() -> None:
 def test_measures_are_those_of_the_frames() -> None:
     frames = np.zeros((4, 8, 8, 3), dtype=np.uint8)
     frames[2:] = 255
-    found = measure_frames(frames, "", (), frames[:1] + 255, None, "test")
+    found = measure_frames(frames, "", (), frames[:1] + 255, None, None, "test")
     assert found.exposure_drift == pytest.approx(2.0)
     assert found.flicker == pytest.approx(1.0)
     assert found.motion == pytest.approx(1 / 3)

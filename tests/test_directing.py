@@ -188,8 +188,8 @@ def test_a_policy_is_drawn_without_a_film(tmp_path: Path) -> None:
 
 
 def test_pinned_references_are_evaluated_against_none(tiny_bundle: Path) -> None:
-    from filmwright.evaluation.readers import WORDS, FrameReader
     from filmwright.evaluation.references import evaluate_references
+    from filmwright.generator.reader import WORDS, FrameReader
     from filmwright.storyboard.stage import open_generator
 
     found = evaluate_references(

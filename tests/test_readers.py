@@ -9,11 +9,12 @@ import pytest
 import torch
 from filmwright.animatic.stage import Scene
 from filmwright.cli import app
-from filmwright.evaluation.actions import follow
-from filmwright.evaluation.readers import WORDS, FrameReader, acting, labels_of, load_reader
+from filmwright.evaluation.readers import acting, labels_of
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers
+from filmwright.generator.actions import follow
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.generator.reader import WORDS, FrameReader, load_reader
 from filmwright.storyboard.caption import Appearance, Role, Staging
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.vocabulary import HUES, KINDS, PROPS

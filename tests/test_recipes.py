@@ -96,7 +96,25 @@ def test_a_wrong_command_is_one_line(arguments: list[str], said: str, tmp_path: 
 
 
 def test_films_are_drawn_in_the_words_of_the_recipe(tmp_path: Path) -> None:
-    words = "fox bear bird red green blue pink cyan plain forest meadow day wide walks still left right".split()
+    words = [
+        "fox",
+        "bear",
+        "bird",
+        "red",
+        "green",
+        "blue",
+        "pink",
+        "cyan",
+        "plain",
+        "forest",
+        "meadow",
+        "day",
+        "wide",
+        "walks",
+        "still",
+        "left",
+        "right",
+    ]
     made = Recipe(name="mine", size="nano", memory="window(1)", stages=(STAGE,), words=tuple(words))
     known = Vocabulary.of(made.words or ())
     told = {word for seed in range(40) for prompt in random_film(seed, 6, known).prompts() for word in prompt.split()}

@@ -11,20 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..evaluation.actions import EVERY, MOMENTS, mirrored
-from ..evaluation.readers import (
-    LOOKS,
-    READ_HEIGHT,
-    READ_WIDTH,
-    THINGS,
-    WHOLE,
-    WORDS,
-    FrameReader,
-    acting,
-    labels_of,
-    load_reader,
-)
+from ..evaluation.readers import acting, labels_of
+from ..generator.actions import EVERY, MOMENTS, mirrored
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.reader import LOOKS, READ_HEIGHT, READ_WIDTH, THINGS, WHOLE, WORDS, FrameReader, load_reader
 from ..storyboard.caption import Role
 from .frames import half_through, random_moments, random_shots, through
 from .growth import Rows, grow, shared_rows

@@ -197,7 +197,12 @@ class Shop:
         if self.size is not None:
             autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
             source = SmallWorld(
-                self.size, autoencoder, chunks=settings.chunks, length=length, known=self.known, habits=settings.habits()
+                self.size,
+                autoencoder,
+                chunks=settings.chunks,
+                length=length,
+                known=self.known,
+                habits=settings.habits(),
             )
             tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:
@@ -340,7 +345,7 @@ class Shop:
         """The other parts of a model of ours, and its profile."""
         from transformers import UMT5EncoderModel
 
-        from ..evaluation.readers import FrameReader
+        from ..generator.reader import FrameReader
 
         assert self.size is not None
         vae = self._part("vae")
