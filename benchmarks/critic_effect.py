@@ -1,23 +1,24 @@
 """Whether the measured critic makes films better: held-out films with and without it, the same seeds, read shot by shot.
 
-A shot is right when the readers see its set and all of its puppets. The readers are no part of the critic, which has only the small CLIP
-and arithmetic.
+A shot is right when a reader sees its set and all of its puppets, and no other. The critic asks the bundle's own reader, so the judge
+has to be another one: trained from nothing on other films, by
 
-python benchmarks/critic_effect.py [generator] [films] [split]
+filmwright train nano --stage reader --scratch --seed 1 --minutes 30 -o runs/judge
+python benchmarks/critic_effect.py JUDGE [generator] [films] [split]
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
-from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic
+from filmwright.agents.critic import MAX_STRANGER, Critic, Look, MeasuredCritic, NoCritic
 from filmwright.agents.floor import MAX_INTERVENTIONS
 from filmwright.agents.prompts import kinds_asked
 from filmwright.evaluation.films import Tally
-from filmwright.generator.bundle import reader_folder
 from filmwright.generator.reader import load_reader, read
 from filmwright.storyboard.caption import CUT_MARK
 from filmwright.storyboard.stage import Frames, Generator, open_generator
@@ -48,8 +49,8 @@ def shoot(generator: Generator, film: Film, seed: int, critic: Critic) -> tuple[
     return shots, stepped_in
 
 
-def main(generator: str = "nano", films: str = "40", split: str = "test") -> None:
-    opened, reader = open_generator(generator), load_reader(reader_folder(generator))
+def main(judge: str, generator: str = "nano", films: str = "40", split: str = "test") -> None:
+    opened, reader = open_generator(generator), load_reader(Path(judge))
     known = opened.profile.vocabulary or FULL
     critics: dict[str, Critic] = {"without": NoCritic(), "measured": MeasuredCritic()}
     tallies, stepped_in = {name: Tally() for name in critics}, dict.fromkeys(critics, 0)
@@ -61,15 +62,21 @@ def main(generator: str = "nano", films: str = "40", split: str = "test") -> Non
             right = 0
             for shot, frames in zip(film.shots, shots, strict=True):
                 reading = read(reader, torch.from_numpy(frames).permute(0, 3, 1, 2).float()[2::4] / 255)
-                kinds = [role.kind for role in shot.staging.roles]
-                right += reading.frame["set"] == shot.staging.set and all(
-                    reading.shows(kind, len(set(kinds))) for kind in kinds
-                )
+                asked, seen = {role.kind for role in shot.staging.roles}, reading.kinds()
+                strangers = [kind for kind, part in seen.items() if kind not in asked and part > MAX_STRANGER]
+                right += reading.frame["set"] == shot.staging.set and asked <= seen.keys() and not strangers
             tallies[name].add(right, len(film.shots))
     found = {name: {**tally.summary(), "interventions": stepped_in[name]} for name, tally in tallies.items()}
     print(
         json.dumps(
-            {"generator": opened.profile.weights, "films": int(films), "split": split, "shots right": found}, indent=1
+            {
+                "generator": opened.profile.weights,
+                "films": int(films),
+                "split": split,
+                "judge": judge,
+                "shots right": found,
+            },
+            indent=1,
         )
     )
 

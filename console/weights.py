@@ -105,7 +105,7 @@ def train(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run (default: runs/RECIPE).")] = None,
     stage: Annotated[str | None, typer.Option("--stage", help="Only this stage, for all of the minutes.")] = None,
-    scratch: Annotated[bool, typer.Option("--scratch", help="Do not start from the bundled weights.")] = False,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Train from nothing, not from the bundled weights; with --stage that part alone.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the noise.")] = 0,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filmwright.generator.bundle import BUNDLED, load_bundle
+from filmwright.training.one_network import Share
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
 from filmwright.training.run import Order, Shop
@@ -23,14 +24,24 @@ RECIPE = {
          "warmup_steps": 1, "memories": {"shots(1)+window(1)": 1}},
         {"name": "student", "kind": "distribution", "films": 2, "chunks": 2, "learning_rate": 1e-3, "critic_rate": 1e-3, "ratio": 1,
          "precision": "fp32", "warmup_steps": 1, "memories": {"state(1)+window(1)": 1}},
+        {"name": "reader", "kind": "reader", "frames": 2, "shots": 2, "learning_rate": 1e-4},
     ],
 }  # fmt: skip
 
 
+def launcher(processes: int) -> list[str]:
+    rendezvous = ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *rendezvous]
+
+
 def train(folder: Path, processes: int, *options: str) -> subprocess.CompletedProcess[str]:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
-    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    command = [*(launch if processes > 1 else [sys.executable]), "-m", "filmwright", "train", str(folder / "two.yaml")]
+    command = [
+        *(launcher(processes) if processes > 1 else [sys.executable]),
+        "-m",
+        "filmwright",
+        "train",
+        str(folder / "two.yaml"),
+    ]
     return subprocess.run(
         [*command, *options, "--device", "cpu", "--json"],
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=500, check=False,
@@ -54,6 +65,36 @@ def test_only_the_first_process_holds_weights_before_they_are_sharded(tmp_path: 
         assert not any(p.is_meta for p in networks["text_encoder"].parameters())
     around = load_bundle(BUNDLED / "nano", torch.device("cpu"), hollow=True)
     assert all(p.is_meta for p in around.transformer.parameters()) and around.channels == 16
+
+
+AVERAGING = """
+import torch
+from filmwright.training.one_network import Share
+from filmwright.training.parallel import joined, leave
+with joined(torch.device("cpu")) as world:
+    mine, yours = torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)
+    if world.rank == 0:
+        mine.grad = torch.full((3,), 2.0)  # the other process has none
+    yours.grad = torch.full((2,), 4.0 * world.rank)
+    world.average_gradients([mine, yours])
+    print("averaged", mine.grad.tolist(), yours.grad.tolist(), flush=True)
+leave()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun is tried on Linux and macOS")
+def test_gradients_of_what_every_process_holds_whole_are_averaged(tmp_path: Path) -> None:
+    (tmp_path / "averaging.py").write_text(AVERAGING, encoding="utf-8")
+    done = subprocess.run(
+        [*launcher(2), str(tmp_path / "averaging.py")], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.count("averaged [1.0, 1.0, 1.0] [2.0, 2.0]") == 2, done.stderr
+
+
+def test_a_step_is_shared_out_and_another_seed_sees_other_examples() -> None:
+    shares = [Share(0, rank, 2).numbers(100, 3, 4) for rank in (0, 1)]
+    assert shares == [[112, 114], [113, 115]]
+    assert not {*Share(1).numbers(100, 3, 4)} & {*Share(0).numbers(100, 3, 4)}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun is tried on Linux and macOS")

@@ -16,6 +16,7 @@ from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.training import checkpoint
 from filmwright.training.autoencoder import AutoencoderStage
 from filmwright.training.films import Draws, FilmStream
+from filmwright.training.one_network import Share
 from filmwright.training.parallel import World
 from filmwright.training.recipe import AutoencoderSettings, Recipe
 from filmwright.training.run import Order, Shop, train
@@ -81,7 +82,7 @@ def held_out_loss(stage: Any, made: Shop) -> float:
 def test_the_autoencoder_learns() -> None:
     torch.manual_seed(0)
     settings = AutoencoderSettings(name="eye", kind="autoencoder", learning_rate=3e-3, clips=2)
-    stage, losses = AutoencoderStage(settings, SMALL, CPU), []
+    stage, losses = AutoencoderStage(settings, SMALL, CPU, Share()), []
     optimiser = torch.optim.AdamW(stage.network.parameters(), lr=3e-3)
     for step in range(40):
         loss = stage.loss(stage.batch(step), step, 0.0)["loss"]

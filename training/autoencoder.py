@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from .one_network import OneNetwork
+from .one_network import OneNetwork, Share
 from .recipe import AutoencoderSettings
 from .sizes import Size
 from .world import SPLITS, random_clip
@@ -20,8 +20,8 @@ PUPPET_WEIGHT = 4.0
 
 
 class AutoencoderStage(OneNetwork):
-    def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device, share: Share) -> None:
+        super().__init__(settings, share)
         self.settings, self.clips, self.device = settings, settings.clips, device
         self.width, self.height = size.width, size.height
         self.network = TinyVideoAutoencoder().to(device)
@@ -38,8 +38,8 @@ class AutoencoderStage(OneNetwork):
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         clips = [
-            random_clip(step * self.clips + i, width=self.width, height=self.height, frames=CLIP_FRAMES)
-            for i in range(self.clips)
+            random_clip(number, width=self.width, height=self.height, frames=CLIP_FRAMES)
+            for number in self.share.numbers(SPLITS["train"], step, self.clips)
         ]
         return torch.stack([c.frames for c in clips]), torch.stack([c.puppets for c in clips])
 

@@ -19,7 +19,7 @@ from ..storyboard.caption import Staging, caption
 from ..storyboard.vocabulary import HUES, KINDS
 from .frames import READ_FRAME, half_through, random_moments, through
 from .growth import Rows, grow, shared_rows, words_of
-from .one_network import OneNetwork
+from .one_network import OneNetwork, Share
 from .recipe import ClipSettings
 from .sizes import Size
 from .world import SPLITS
@@ -85,9 +85,14 @@ class ToldFrames:
 
 class ClipStage(OneNetwork):
     def __init__(
-        self, settings: ClipSettings, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device
+        self,
+        settings: ClipSettings,
+        size: Size,
+        autoencoder: TinyVideoAutoencoder,
+        device: torch.device,
+        share: Share,
     ) -> None:
-        super().__init__(settings)
+        super().__init__(settings, share)
         self.settings, self.size, self.autoencoder, self.device = settings, size, autoencoder, device
         self.tokenizer = build_tokenizer()
         self.network: Any = build_clip(len(self.tokenizer)).to(device)
@@ -97,12 +102,12 @@ class ClipStage(OneNetwork):
         self.network = grown_clip(clip, words, self.tokenizer).to(self.device)
 
     def batch(self, step: int) -> ToldFrames:
-        seed, count = SPLITS["train"] + 500_000_000 + step * self.settings.frames, self.settings.frames
-        found = random_moments(seed, count, self.size)
+        numbers = self.share.numbers(SPLITS["train"] + 500_000_000, step, self.settings.frames)
+        found = random_moments(numbers, self.size)
         stagings = [scene.staging for scene in found.scenes]
         rivals = [
-            caption(rival_staging(random.Random(f"rival/{seed + index}"), staging))
-            for index, staging in enumerate(stagings)
+            caption(rival_staging(random.Random(f"rival/{number}"), staging))
+            for number, staging in zip(numbers, stagings, strict=True)
         ]
         return ToldFrames(found.clips, [caption(staging) for staging in stagings], rivals)
 
@@ -129,7 +134,7 @@ class ClipStage(OneNetwork):
 
 def measure_prompt_floor(clip: Clip, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device) -> float:
     """Halfway between the similarity of validation frames to their own captions and to others'."""
-    found = random_moments(SPLITS["validation"], 64, size)
+    found = random_moments(range(SPLITS["validation"], SPLITS["validation"] + 64), size)
     frames = through(autoencoder, found.clips.to(device))[:, READ_FRAME]
     similar = clip.images(frames) @ clip.texts([caption(scene.staging) for scene in found.scenes]).T
     own = similar.diagonal().mean()

@@ -4,6 +4,7 @@ generated frames have."""
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,10 +28,10 @@ class Moments:
     seconds: list[float]
 
 
-def random_moments(seed: int, count: int, size: Size) -> Moments:
-    """`count` random moments of the films that start at `seed`."""
-    scenes = [random_moment(seed + index, width=size.width, height=size.height) for index in range(count)]
-    began = [random.Random(f"frames/{seed + index}").uniform(0.0, 3.0) for index in range(count)]
+def random_moments(numbers: Sequence[int], size: Size) -> Moments:
+    """A random moment of each of these films."""
+    scenes = [random_moment(number, width=size.width, height=size.height) for number in numbers]
+    began = [random.Random(f"frames/{number}").uniform(0.0, 3.0) for number in numbers]
     times = [torch.arange(4) / FPS + start for start in began]
     clips = torch.stack([scene.draw(time).frames for scene, time in zip(scenes, times, strict=True)])
     return Moments(clips, scenes, [float(time[READ_FRAME]) for time in times])
@@ -43,9 +44,9 @@ def through(autoencoder: TinyVideoAutoencoder, clips: Tensor) -> Tensor:
     return seen.float()
 
 
-def random_shots(seed: int, count: int, size: Size, frames: int) -> tuple[Tensor, list[Scene]]:
-    """Clips [B, F, 3, H, W] of random moments, as shots begin, and the scenes they are of."""
-    scenes = [random_moment(seed + index, width=size.width, height=size.height) for index in range(count)]
+def random_shots(numbers: Sequence[int], size: Size, frames: int) -> tuple[Tensor, list[Scene]]:
+    """Clips [B, F, 3, H, W] of random moments of these films, as shots begin, and the scenes they are of."""
+    scenes = [random_moment(number, width=size.width, height=size.height) for number in numbers]
     return torch.stack([scene.draw(torch.arange(frames) / FPS).frames for scene in scenes]), scenes
 
 

@@ -1,26 +1,47 @@
-"""What stages share that train one small network, whole on every device."""
+"""What stages share that train one small network: whole on every device, each on its share of the examples of a step."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from .recipe import AutoencoderSettings, ClipSettings, ReaderSettings
 
+SEED_STRIDE, SEED_ROOM = 1_000_003, 20_000_000
+
+
+@dataclass(frozen=True)
+class Share:
+    """What this process takes of the examples of every step.
+
+    Attributes:
+        seed: of the run; another seed trains on other examples.
+    """
+
+    seed: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+    def numbers(self, first: int, step: int, count: int) -> list[int]:
+        """The examples of a step, of `count` in all, counted from `first` on."""
+        begin = first + self.seed * SEED_STRIDE % SEED_ROOM + step * count
+        return list(range(begin, begin + count))[self.rank :: self.ranks]
+
 
 class OneNetwork:
     """The part of `trainer.Stage` that is the same for all of them; the part trained is named as the stage's kind.
 
     Attributes:
-        network: what is trained.
+        network: what is trained; its gradients are averaged over the processes.
     """
 
     plain_attention = False
     network: Any
 
-    def __init__(self, settings: AutoencoderSettings | ClipSettings | ReaderSettings) -> None:
-        self.name, self.kind, self._rate = settings.name, settings.kind, settings.learning_rate
+    def __init__(self, settings: AutoencoderSettings | ClipSettings | ReaderSettings, share: Share) -> None:
+        self.name, self.kind, self._rate, self.share = settings.name, settings.kind, settings.learning_rate, share
 
     @property
     def parts(self) -> dict[str, nn.Module]:

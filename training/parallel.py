@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,17 @@ class World:
         if self.mesh is not None:
             dist.all_reduce(stacked)
         return dict(zip(names, (stacked / self.ranks).tolist(), strict=True))
+
+    def average_gradients(self, weights: Iterable[Tensor]) -> None:
+        """Of weights that every process holds whole; those of sharded ones are averaged in the backward pass."""
+        mine = [p for p in weights if not isinstance(p, DTensor)]
+        if self.mesh is None or not mine:
+            return
+        found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in mine]
+        flat = torch.cat([grad.flatten() for grad in found])
+        dist.all_reduce(flat)
+        for p, part in zip(mine, (flat / self.ranks).split([p.numel() for p in mine]), strict=True):
+            p.grad = part.view_as(p)
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -18,7 +18,7 @@ from ..generator.reader import LOOKS, READ_HEIGHT, READ_WIDTH, THINGS, WHOLE, WO
 from ..storyboard.caption import Role
 from .frames import half_through, random_moments, random_shots, through
 from .growth import Rows, grow, shared_rows
-from .one_network import OneNetwork
+from .one_network import OneNetwork, Share
 from .recipe import ReaderSettings
 from .sizes import Size
 from .world import SPLITS
@@ -40,9 +40,14 @@ class Labelled:
 
 class ReaderStage(OneNetwork):
     def __init__(
-        self, settings: ReaderSettings, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device
+        self,
+        settings: ReaderSettings,
+        size: Size,
+        autoencoder: TinyVideoAutoencoder,
+        device: torch.device,
+        share: Share,
     ) -> None:
-        super().__init__(settings)
+        super().__init__(settings, share)
         self.settings, self.size, self.autoencoder, self.device = settings, size, autoencoder, device
         self.network = FrameReader(WORDS).to(device)
 
@@ -57,13 +62,12 @@ class ReaderStage(OneNetwork):
         grow(self.network, trained.state_dict(), said)
 
     def batch(self, step: int) -> Labelled:
-        count = self.settings.frames
-        found = random_moments(SPLITS["train"] + 550_000_000 + step * count, count, self.size)
+        train, settings = SPLITS["train"], self.settings
+        found = random_moments(self.share.numbers(train + 550_000_000, step, settings.frames), self.size)
         labels = [labels_of(scene, seconds) for scene, seconds in zip(found.scenes, found.seconds, strict=True)]
         stacked = {name: torch.stack([one[name] for one in labels]) for name in labels[0]}
-        shots, scenes = random_shots(
-            SPLITS["train"] + 580_000_000 + step * self.settings.shots, self.settings.shots, self.size, EVERY * MOMENTS
-        )
+        numbers = self.share.numbers(train + 580_000_000, step, settings.shots)
+        shots, scenes = random_shots(numbers, self.size, EVERY * MOMENTS)
         return Labelled(found.clips, stacked, shots, [acting(scene.staging) for scene in scenes])
 
     def loss(self, batch: Labelled, step: int, progress: float) -> dict[str, Tensor]:

@@ -48,6 +48,10 @@ class StageSettings(_Settings):
     average: Fraction = 0.995
     precision: Literal["bf16", "fp32"] = "bf16"
 
+    def examples(self) -> dict[str, int]:
+        """What a step is made of: processes share each of them."""
+        return {name: getattr(self, name) for name in ("clips", "frames", "shots", "films") if hasattr(self, name)}
+
 
 class AutoencoderSettings(StageSettings):
     """Clips to latents and back: L1 + 2·MSE + edges, puppets weighted.

@@ -28,6 +28,7 @@ from .film_stage import FilmStage, Workshop
 from .films import FilmStream
 from .growth import grow, shared_rows, words_of
 from .lora import LoraStage
+from .one_network import Share
 from .parallel import World, hollow, joined
 from .reader import ReaderStage
 from .recipe import (
@@ -74,7 +75,7 @@ class Order:
         minutes: shared out over the stages; those with `steps` take what they take.
         steps: of every stage, instead of minutes.
         stage: one stage alone, for all of the minutes.
-        scratch: whether to start from nothing instead of from the bundled weights of the size.
+        scratch: whether what is trained starts from nothing instead of from the bundled weights of the size.
     """
 
     folder: Path
@@ -101,10 +102,13 @@ def train(recipe: Recipe, order: Order, report: Report) -> Path:
     stages = [recipe.stage(order.stage)] if order.stage else list(recipe.stages)
     quiet_libraries()
     with joined(choose_device(order.device)) as world:
-        if any(isinstance(s, FilmSettings) and s.films % world.ranks for s in stages):
-            raise InputError(
-                f"{world.ranks} processes cannot share the films of a step evenly: start as many as divide them"
-            )
+        for stage in stages:
+            for what, count in stage.examples().items():
+                if count % world.ranks:
+                    raise InputError(
+                        f"{world.ranks} processes cannot share the {count} {what} of a step of stage {stage.name} evenly: start "
+                        f"as many as divide them"
+                    )
         shop = Shop(recipe, order, world)
         shares = sum(stage.share for stage in stages if stage.steps is None)
         for settings in stages:
@@ -123,43 +127,56 @@ def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
     return ready
 
 
+MAKES = {"autoencoder": "vae", "clip": "clip", "reader": "reader"}
+"""The part of a bundle that a kind of stage makes; all others make the transformer."""
+
+
 class Shop:
     """Builds stages with what lies in the run's folder, and the bundle in the end."""
 
     def __init__(self, recipe: Recipe, order: Order, world: World) -> None:
         self.recipe, self.folder, self.world, self.seed = recipe, order.folder, world, order.seed
-        self.device = world.device
+        self.device, self.share = world.device, Share(order.seed, world.rank, world.ranks)
         self.size: Size | None = SIZES[recipe.size] if recipe.size else None
         self.known = Vocabulary.of(recipe.words) if recipe.words else FULL
-        self.start = self._start(order.scratch)
+        self.start = self._start()
+        trained = [recipe.stage(order.stage)] if order.stage else recipe.stages
+        self.anew = (
+            {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and self.size else set()
+        )
         self.bundle: Bundle | None = None
         if self.size is None:
             assert self.start is not None
             self.bundle = load_bundle(self.start, self.device, hollow=True)
 
-    def _start(self, scratch: bool) -> Path | None:
+    def _start(self) -> Path | None:
         """Weights to go on from when the run has none of its own."""
         if self.recipe.weights is not None:
             return weights_folder(self.recipe.weights)
         assert self.size is not None
         bundled = BUNDLED / self.size.name
-        return bundled if not scratch and (bundled / "profile.json").is_file() else None
+        return bundled if (bundled / "profile.json").is_file() else None
+
+    def _started(self, part: str) -> Path | None:
+        """Where the start has a part, unless that is to be made from nothing."""
+        return self.start if part not in self.anew else None
 
     def stage(self, settings: StageSettings) -> Any:
         """A stage ready to run, its inputs loaded."""
         if isinstance(settings, AutoencoderSettings):
             assert self.size is not None
-            stage = AutoencoderStage(settings, self.size, self.device)
+            stage = AutoencoderStage(settings, self.size, self.device, self.share)
             found = self._part("vae")
             if found is not None:
                 stage.go_on_from(
-                    load_autoencoder(found, self.device), keep_latents=settings.keep_latents and self.start is not None
+                    load_autoencoder(found, self.device),
+                    keep_latents=settings.keep_latents and self._started("vae") is not None,
                 )
             return stage
         if isinstance(settings, ClipSettings):
             assert self.size is not None
             seeing, clip = (
-                ClipStage(settings, self.size, self._autoencoder(settings.name), self.device),
+                ClipStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share),
                 self._part("clip"),
             )
             if clip is not None:
@@ -167,7 +184,7 @@ class Shop:
             return seeing
         if isinstance(settings, ReaderSettings):
             assert self.size is not None
-            reading = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device)
+            reading = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share)
             reader = self._part("reader")
             if reader is not None:
                 reading.go_on_from(reader)
@@ -251,8 +268,8 @@ class Shop:
                 raise FilmwrightError(
                     f"stage {needed_by} needs the weights of stage {stage} in {where}: run that first"
                 )
-        elif self.start is not None:
-            where = self.start
+        elif (start := self._started("transformer")) is not None:
+            where = start
         elif isinstance(self.recipe.stage(needed_by), FewStepSettings):
             raise FilmwrightError(
                 f"stage {needed_by} needs a tuned model in {self.folder}: run the earlier stages first"
@@ -287,9 +304,8 @@ class Shop:
         for stage in reversed(self.recipe.stages):
             if (self.folder / stage.name / part / "config.json").is_file():
                 return self.folder / stage.name / part
-        if self.start is not None and (self.start / part / "config.json").is_file():
-            return self.start / part
-        return None
+        start = self._started(part)
+        return start / part if start is not None and (start / part / "config.json").is_file() else None
 
     def _autoencoder(self, needed_by: str) -> TinyVideoAutoencoder:
         path = self._part("vae")
@@ -311,9 +327,10 @@ class Shop:
                 return self.folder / name, {
                     "kind": "euler", "steps": settings.sampling_steps, "shift": settings.shift, "guidance": settings.guidance,
                 }  # fmt: skip
-        if self.start is None:
+        start = self._started("transformer")
+        if start is None:
             raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
-        return self.start, None
+        return start, None
 
     def write_bundle(self) -> Path:
         """Collects the result into `FOLDER/model`, in bf16."""
@@ -328,7 +345,7 @@ class Shop:
         else:
             profile["sampling"] = sampling
         (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
-        if self.start is not None and (self.start / "README.md").is_file():
+        if self.start is not None and not self.anew and (self.start / "README.md").is_file():
             shutil.copy(self.start / "README.md", fresh / "README.md")
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
@@ -352,7 +369,7 @@ class Shop:
         assert vae is not None
         self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
         self._write_weights(where / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
-        tokenizer = build_tokenizer(self.known)
+        tokenizer = self._tokenizer(where)
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
         if reader is not None:

@@ -234,6 +234,7 @@ class Run:
             said = self.world.mean(losses)
             self._expect_finite("loss", said["loss"])
             losses["loss"].backward()
+        self.world.average_gradients(self.trained[part].values())
         norm = nn.utils.clip_grad_norm_(self.trained[part].values(), self.settings.clip)
         self._expect_finite("gradient", float(whole(norm)))
         for optimiser in self.optimisers[part]:
