@@ -321,7 +321,7 @@ def circle(
 def cut(
     folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False
 ) -> None:
-    """Joins the circled takes: film.mp4, film.srt, storyboard.html."""
+    """Joins the circled takes: film.mp4, film.srt, film.otio, storyboard.html."""
     with reported(debug):
         from .agents import session
         from .console.display import open_display

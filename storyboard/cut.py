@@ -15,6 +15,7 @@ import numpy as np
 from .errors import FilmwrightError
 from .exports import srt
 from .files import write_text
+from .handoff import otio
 from .production import Production
 from .script import Script
 from .stage import Frames, Profile
@@ -81,7 +82,7 @@ def _with_transition(path: Path, shot: Path, before: Path | None, kind: str, pro
 def assemble(
     production: Production, script: Script, timeline: Timeline, profile: Profile, stand_ins: Mapping[str, Path]
 ) -> CutReport:
-    """Joins the film and writes the subtitles.
+    """Joins the film, and writes its subtitles and the cut for editing programs.
 
     Args:
         stand_ins: videos for shots that have no usable take.
@@ -94,11 +95,12 @@ def assemble(
     work = production.folder / "takes"
     temporary: list[Path] = []
     width, height = profile.delivered_size
+    title_frames = round(TITLE_SECONDS * profile.fps) if script.titles else 0
     try:
-        if script.titles:
+        if title_frames:
             card = title_card(script.title, script.logline, width, height)
             encoder = ShotEncoder(fps=profile.fps, width=width, height=height)
-            encoder.add(np.broadcast_to(card, (round(TITLE_SECONDS * profile.fps), *card.shape)))
+            encoder.add(np.broadcast_to(card, (title_frames, *card.shape)))
             temporary.append(work / ".title.mp4")
             encoder.save(temporary[-1])
             parts.append(temporary[-1])
@@ -123,4 +125,5 @@ def assemble(
         for path in temporary:
             path.unlink(missing_ok=True)
     write_text(production.subtitles_path, srt(script, timeline))
+    write_text(production.otio_path, otio(production, script, timeline, title_frames=title_frames))
     return CutReport(production.film_path, frames, frames / profile.fps, tuple(missing))

@@ -124,6 +124,7 @@ class Production:
     animatic_path = property(lambda self: self.folder / "animatic.mp4")
     page_path = property(lambda self: self.folder / "storyboard.html")
     subtitles_path = property(lambda self: self.folder / "film.srt")
+    otio_path = property(lambda self: self.folder / "film.otio")
     story_path = property(lambda self: self.folder / "story.txt")
     session_path = property(lambda self: self.folder / "session.sqlite")
     log_path = property(lambda self: self.folder / "log.jsonl")
