@@ -1,4 +1,4 @@
-"""Words on pictures: title cards, slates and subtitles, with the font that Pillow brings."""
+"""Words on pictures: title cards, slates and subtitles."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from .fonts import legible
 from .stage import Frames
 
 
-@lru_cache(maxsize=16)
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size=size)
-
-
 def wrap(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int, lines: int) -> list[str]:
-    """Breaks a text into lines no wider than `width` pixels; what does not fit ends in an ellipsis."""
+    """Breaks a text into lines no wider than `width` pixels, inside words only where one is wider; what does not fit ends in an
+    ellipsis."""
     found: list[str] = [""]
     for word in text.split():
+        while draw.textlength(word, font=font) > width and len(word) > 1:  # a script without spaces
+            start = f"{found[-1]} " if found[-1] else ""
+            cut = next(
+                n
+                for n in range(len(word) - 1, -1, -1)
+                if n == 0 or draw.textlength(start + word[:n], font=font) <= width
+            )
+            if cut == 0 and not found[-1]:
+                break
+            found[-1], word = (start + word[:cut]).rstrip(), word[cut:]
+            found.append("")
         longer = f"{found[-1]} {word}".strip()
         if draw.textlength(longer, font=font) <= width or not found[-1]:
             found[-1] = longer
@@ -32,7 +40,8 @@ def title_card(title: str, line: str, width: int, height: int) -> Frames:
     """A card [H, W, 3] with the title and one smaller line."""
     image = Image.new("RGB", (width, height), (24, 20, 30))
     draw = ImageDraw.Draw(image)
-    big, small = _font(max(10, height // 10)), _font(max(8, height // 24))
+    title, big = legible(title, max(10, height // 10))
+    line, small = legible(line, max(8, height // 24))
     lines = wrap(draw, title, big, int(width * 0.84), 3)
     y = height * 0.46 - len(lines) * height * 0.065
     for text in lines:
@@ -50,12 +59,12 @@ def overlay(slate: str, subtitle: str, width: int, height: int) -> tuple[Frames,
     image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
     if slate:
-        font = _font(max(8, height // 28))
+        slate, font = legible(slate, max(8, height // 28))
         box = draw.textbbox((0, 0), slate, font=font)
         draw.rectangle((0, 0, box[2] + height // 30, box[3] + height // 40), fill=(0, 0, 0, 150))
         draw.text((height // 60, height // 120), slate, font=font, fill=(255, 255, 255, 235))
     if subtitle:
-        font = _font(max(9, height // 18))
+        subtitle, font = legible(subtitle, max(9, height // 18))
         y = height * 0.95
         for text in reversed(wrap(draw, subtitle, font, int(width * 0.9), 3)):
             draw.text(
