@@ -141,7 +141,7 @@ def evaluate_claims(
     minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Training of each stage of an arm that needs its own weights.")] = 20.0,
     only: Annotated[str | None, typer.Option("--only", help="Claims, with commas between: routing, multi-shot, few-steps, adversarial, caches, state, mixture.")] = None,
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Keeps what is trained and measured; the same command goes on.")] = Path("runs/claims"),
-    page: Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Where to write the page (default: DIR/claims.md).")] = None,
+    page: Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Where to write the page (default: DIR/claims.md); claims that are not measured now stay there as they stand.")] = None,
     seed: SeedOpt = 0, json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Measures what the three papers claim, at our size: six claims and one of ours, a few arms each. A night on two cores."""

@@ -9,40 +9,61 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..storyboard.files import replacing, write_text
 from .arm import Arm, arms_of
+from .claims import CLAIMS
 
+HEAD = """# What the papers claim, at our size
+
+Measured by `filmwright evaluate claims` on held-out films; every claim says on which weights and with how much training for each stage of an
+arm that needs its own. Scored by the frame reader (a small network trained on rendered truth), in words of the small world. Intervals are 95 %
+bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.
+"""
 WIDTH, LINE, LEFT, RIGHT = 900, 22, 420, 60
 INK, SOFT, BAR, SPAN = (30, 30, 34), (140, 140, 150), (70, 120, 190), (20, 50, 110)
 
 
 def write_page(found: dict[str, Any], page: Path) -> None:
-    """Writes the page, and beside it a plot of every claim and frames of its arms."""
-    lines = [
-        "# What the papers claim, at our size", "",
-        f"Measured by `filmwright evaluate claims` on {found['weights']}: {found['films']} held-out films for each number, {found['minutes']:g} minutes of "
-        f"training for each stage of an arm that needs its own weights, seed {found['seed']}, {found['threads']} CPU threads. Scored by the "
-        f"{found['scored_by']}. Intervals are 95 % bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.", "",
-    ]  # fmt: skip
-    if found["steps"]:
-        lines += [
-            "Steps of training: " + ", ".join(f"{name} {count}" for name, count in found["steps"].items()) + ".",
-            "",
-        ]
+    """Writes the page, and beside it a plot of every claim and frames of its arms. What the page says of claims that were not
+    measured now stays as it stands."""
+    sections = _sections(page)
     for key, claim in found["claims"].items():
         arms = arms_of(claim)
         for name, picture in ((f"claims-{key}.png", plot(arms)), (f"claims-{key}-frames.png", strips(arms))):
             with replacing(page.parent / name) as temporary:
                 picture.save(temporary, format="PNG")
-        lines += [
-            f"## {claim['says']}", "", claim["measured"], "", f"![{key}](claims-{key}.png)", "", f"![frames](claims-{key}-frames.png)", "",
-            "| arm | | value | 95 % | n |", "|---|---|---|---|---|",
-        ]  # fmt: skip
-        for arm in arms:
-            for row in arm.rows:
-                value, interval = row.written()
-                unit = "" if row.unit == "part" else f", {row.unit}"
-                lines.append(f"| {arm.name} | {row.measure}{unit} | {value} | {interval} | {row.asked} |")
-        lines.append("")
-    write_text(page, "\n".join(lines))
+        sections[f"## {claim['says']}"] = _section(key, claim, arms, found)
+    order = [f"## {claim.says}" for claim in CLAIMS]
+    kept = [f"{title}\n\n{sections[title]}" for title in order if title in sections]
+    write_text(page, "\n".join([HEAD, *kept]))
+
+
+def _sections(page: Path) -> dict[str, str]:
+    """The text under each heading of the page as it is."""
+    if not page.is_file():
+        return {}
+    found: dict[str, str] = {}
+    for part in page.read_text(encoding="utf-8").split("\n## ")[1:]:
+        title, _, text = part.partition("\n")
+        found[f"## {title}"] = text.strip() + "\n"
+    return found
+
+
+def _section(key: str, claim: dict[str, Any], arms: list[Arm], found: dict[str, Any]) -> str:
+    trained = ", ".join(f"{name} {count}" for name, count in found["steps"].items())
+    how = (
+        f"{found['weights']}, {found['films']} films for each number, {found['minutes']:g} minutes of training for each stage, seed {found['seed']}, "
+        f"{found['threads']} CPU threads"
+    )
+    lines = [
+        claim["measured"], "", f"*On {how}{f'; steps of training so far: {trained}' if trained else ''}.*", "",
+        f"![{key}](claims-{key}.png)", "", f"![frames](claims-{key}-frames.png)", "",
+        "| arm | | value | 95 % | n |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for arm in arms:
+        for row in arm.rows:
+            value, interval = row.written()
+            unit = "" if row.unit == "part" else f", {row.unit}"
+            lines.append(f"| {arm.name} | {row.measure}{unit} | {value} | {interval} | {row.asked} |")
+    return "\n".join(lines) + "\n"
 
 
 def plot(arms: list[Arm]) -> Image.Image:

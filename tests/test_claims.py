@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from filmwright.cli import app
 from filmwright.evaluation.claims import CLAIMS, measure_claims
+from filmwright.evaluation.claims_page import write_page
 from filmwright.evaluation.evening import evening_film
 from filmwright.evaluation.lab import Lab
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
@@ -137,6 +139,21 @@ def test_results_of_other_weights_or_minutes_are_refused(weights: Path, tmp_path
 def test_films_of_an_evening_keep_to_known_words() -> None:
     played = [role for seed in range(30) for shot in evening_film(seed, KNOWN).shots for role in shot.staging.roles]
     assert {role.kind for role in played} <= set(KNOWN.kinds)
+
+
+def test_a_page_keeps_the_claims_that_were_not_measured_anew(weights: Path, tmp_path: Path) -> None:
+    page = tmp_path / "claims.md"
+    shutil.copy(Path(__file__).parent.parent / "docs" / "claims.md", page)
+    before = page.read_text(encoding="utf-8")
+    found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), ("state",))
+    write_page(found, page)
+    after = page.read_text(encoding="utf-8")
+    sections = [dict(zip(("title", "text"), part.split("\n", 1), strict=True)) for part in after.split("\n## ")[1:]]
+    assert [section["title"] for section in sections] == [claim.says for claim in CLAIMS]
+    fresh = [section["title"] for section in sections if section["text"] not in before]
+    assert fresh == [next(claim.says for claim in CLAIMS if claim.key == "state")]
+    write_page(found, page)  # the same once more
+    assert page.read_text(encoding="utf-8") == after
 
 
 def test_an_unknown_claim_is_named(weights: Path, tmp_path: Path) -> None:
