@@ -11,7 +11,7 @@ frame, `H` heads, `D` head width, `d` model width, `S` text tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -97,8 +97,8 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, text: Tensor, time_RT6d: Tensor, layer: int, context: Context, grid: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The tokens, and the keys and values that a context may have kept: sharding has to know of everything that leaves a
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The tokens, and the queries, keys and values that others may keep: sharding has to know of everything that leaves a
         block. `time_RT6d` holds one modulation for the row (T = 1) or one for every token."""
         parts = (self.scale_shift_table.float() + time_RT6d.float()).unbind(dim=2)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = parts
@@ -110,7 +110,7 @@ class Block(nn.Module):
         x = x + self.attn2.out(F.scaled_dot_product_attention(asked, known, told).transpose(1, 2))
         h = (self.norm3(x) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
         out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
-        return out, k, v
+        return out, q, k, v
 
 
 class _TwoLayer(nn.Module):
@@ -245,11 +245,16 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         x = torch.cat(tokens, dim=1)
         _, time_RT6d, text = self.condition_embedder(torch.cat(times, dim=1), encoder_hidden_states)
         for layer, block in enumerate(self.blocks):
-            x, _, _ = block(x, text, time_RT6d, layer, seen, (0, 0))
+            x, *_ = block(x, text, time_RT6d, layer, seen, (0, 0))
         return seen.layers
 
     def forward(
-        self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, context: Context | None = None
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        context: Context | None = None,
+        listen: Callable[[int, Tensor, Tensor], None] | None = None,
     ) -> Tensor:
         """Runs one pass.
 
@@ -258,6 +263,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             timestep: [R], 0 (clean) to 1000 (noise).
             encoder_hidden_states: text [R, S, text_dim], zero-padded.
             context: what each row attends to; itself alone when None.
+            listen: is told every layer's queries and keys [R, N, H, D], un-rotated.
         """
         R, _, L, rows, columns = hidden_states.shape
         high, wide = self.grid(rows, columns)
@@ -266,11 +272,15 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         seen = context or Alone()
         for layer, block in enumerate(self.blocks):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x, _, _ = self._gradient_checkpointing_func(block, x, text, time_RT6d, layer, seen, (high, wide))
+                x, q, k, _ = self._gradient_checkpointing_func(block, x, text, time_RT6d, layer, seen, (high, wide))
             else:
-                x, _, _ = block(x, text, time_RT6d, layer, seen, (high, wide))
+                x, q, k, _ = block(x, text, time_RT6d, layer, seen, (high, wide))
+            if listen is not None:
+                listen(layer, q, k)
         shift, scale = (self.scale_shift_table.float() + time.float()).chunk(2, dim=1)
         x = self.proj_out((self.norm_out(x) * (1 + scale) + shift).to(x.dtype))
-        _, p, q = cast(Any, self.config).patch_size
-        flow: Tensor = x.view(R, L, high, wide, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(R, -1, L, rows, columns)
+        _, tall, broad = cast(Any, self.config).patch_size
+        flow: Tensor = (
+            x.view(R, L, high, wide, tall, broad, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(R, -1, L, rows, columns)
+        )
         return flow

@@ -142,6 +142,22 @@ def test_the_loss_of_packed_tuning_equals_a_slow_plain_one(tmp_path: Path) -> No
     assert loss == pytest.approx(total, rel=1e-5)
 
 
+def test_a_guided_step_adds_the_guides_loss(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, routing_guide=0.5, cuts=1.0, chunks=3))
+    stage = made.stage(made.recipe.stage("base"))
+    batch = next(b for b in map(stage.batch, range(20)) if b.films.shared[2, :2].sum() == 1)  # one of two comes again
+    guided = stage.loss(batch, 0, 0.0)
+    assert float(guided["routing"]) > 0
+    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, cuts=1.0, chunks=3))
+    torch.manual_seed(0)
+    free = made.stage(made.recipe.stage("base"))
+    free.nets.load_state_dict(stage.nets.state_dict())
+    plain = free.loss(batch, 0, 0.0)
+    assert float(guided["loss"]) == pytest.approx(float(plain["loss"]) + 0.5 * float(guided["routing"]), rel=1e-3)
+    guided["routing"].backward()
+    assert stage.nets["transformer"].blocks[0].attn1.to_q.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("kind", ["consistency", "ode"])
 def test_a_few_step_student_is_taught(kind: str, tmp_path: Path) -> None:
     more = {"trajectory": 8, "reuse": 40} if kind == "ode" else {"grid": 8}

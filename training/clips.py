@@ -188,8 +188,9 @@ class ClipFolder:
             pictures += [torch.stack(earlier + [stranger] * (PICTURES - len(earlier)), dim=1)] * span
         keyframes = torch.stack(pictures)
         return LatentFilm(
-            chunks, torch.zeros_like(chunks[:, :1]), place, tuple(prompts), keyframes, keyframes, tuple(prompts)
-        )
+            chunks, torch.zeros_like(chunks[:, :1]), place, tuple(prompts), keyframes, keyframes, tuple(prompts),
+            torch.zeros(len(chunks), len(chunks), dtype=torch.bool),
+        )  # fmt: skip
 
     def _spans(self, shots: list[tuple[Tensor, str]]) -> list[int]:
         """Chunks of every shot."""

@@ -22,6 +22,7 @@ from ..generator.text import TEXT_TOKENS, embed, tokenize
 from ..generator.transformer import CausalWanTransformer3DModel
 from .films import Batch, Draws, FilmStream, LatentFilm
 from .recipe import FilmSettings
+from .routing_guide import RoutingGuide
 
 PLAIN_TOKENS = 4096
 """Tokens of one copy of a step's films up to which attention weights are kept on a CPU."""
@@ -154,21 +155,30 @@ class FilmStage:
             found: list[Past] = transformer.remember([scene.pictures], text)
         return found
 
-    def flow(self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Context) -> Tensor:
+    def flow(
+        self,
+        nets: nn.ModuleDict,
+        x: Tensor,
+        sigma_R: Tensor,
+        text: Tensor,
+        context: Context,
+        guide: RoutingGuide | None = None,
+    ) -> Tensor:
         """One pass, in fp32 from outside."""
         transformer: Any = nets["transformer"]
         with self.arithmetic():
-            out: Tensor = transformer(x, sigma_R * 1000, text, context)
+            out: Tensor = transformer(x, sigma_R * 1000, text, context, guide)
         return out.float()
 
     def forced(
-        self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int
-    ) -> Tensor:
+        self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int,
+        guide: RoutingGuide | None = None,
+    ) -> Tensor:  # fmt: skip
         """The flow of noisy copies beside the clean rows, by teacher forcing."""
         copies = len(noisy) // len(clean)
         packed = Packed(scene.memory, films, len(clean) // films, self.length, self.known(nets, scene, text))
         sigma = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R])
-        out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed)
+        out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed, guide)
         return out[len(clean) :]
 
     def pages(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, text: Tensor, films: int) -> Packed:

@@ -36,6 +36,7 @@ class LatentFilm:
         keyframes: pictures of earlier shots, strangers' where there are fewer [R, c, K, h, w].
         pins: reference pictures, of the shot's cast and of others [R, c, K, h, w].
         pinned_prompts: the same, leaving looks to the pins.
+        shared: whether a chunk of the film shows a puppet of the row's chunk [R, C]; nowhere, where that is not known.
     """
 
     latents: Tensor
@@ -45,6 +46,7 @@ class LatentFilm:
     keyframes: Tensor
     pins: Tensor
     pinned_prompts: tuple[str, ...]
+    shared: Tensor
 
     @staticmethod
     def join(films: list[LatentFilm]) -> LatentFilm:

@@ -144,6 +144,8 @@ class TuningSettings(FilmSettings):
         prompt_dropout: part of the chunks that are told nothing, for guidance.
         history_patches: whether the model gets patchifiers for compressed history.
         guidance: recommended for sampling the result in `sampling_steps` Euler steps.
+        routing_guide: weight of the loss that asks routing to find the frames that show a chunk's puppets; 0 leaves it to
+            attention, as CausalCine does.
     """
 
     kind: Literal["tuning"]
@@ -154,6 +156,7 @@ class TuningSettings(FilmSettings):
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
     sampling_steps: int = Field(default=12, ge=1)
+    routing_guide: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _patches(self) -> TuningSettings:
@@ -284,6 +287,10 @@ class Recipe(_Settings):
             if self.size is None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(
                     f"stage {stage.name}: {stage.kind} trains in the small world alone; give size instead of weights"
+                )
+            if self.size is None and isinstance(stage, TuningSettings) and stage.routing_guide:
+                raise ValueError(
+                    f"stage {stage.name}: routing_guide needs to know who is in a shot, which clips do not tell; leave it out"
                 )
             if self.data is not None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(f"stage {stage.name}: {stage.kind} trains in the small world alone; leave data out")

@@ -28,6 +28,12 @@ from .world import (
 )
 
 
+def shown_again(film: Film) -> list[list[bool]]:
+    """Whether a chunk shows a puppet of another chunk, the same with its looks: row by row, for all chunks."""
+    casts = [{(role.kind, role.appearance) for role in staging.roles} for staging in film.stagings()]
+    return [[bool(mine & theirs) for theirs in casts] for mine in casts]
+
+
 class SmallWorld:
     """Film number `i` of a split is a function of `i`.
 
@@ -67,7 +73,7 @@ class SmallWorld:
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
             to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, tuple(film.prompts()),
-            self._keyframes(film, render, pictures), pins, tuple(captions),
+            self._keyframes(film, render, pictures), pins, tuple(captions), torch.tensor(shown_again(film)),
         )  # fmt: skip
 
     def _still(self, pictures_BCHW: Tensor) -> Tensor:

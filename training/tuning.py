@@ -19,6 +19,7 @@ from ..generator.shot_cache import compressed_history
 from .film_stage import FilmStage, Scene, Workshop, add_noise
 from .films import Batch
 from .recipe import TuningSettings
+from .routing_guide import RoutingGuide
 
 
 class TuningStage(FilmStage):
@@ -45,13 +46,18 @@ class TuningStage(FilmStage):
         noise = torch.cat([scene.draws.normal(chunks, *clean.shape[1:]) for _ in range(settings.copies)])
         noisy = add_noise(target, noise, sigma)
         text = self.text(self.nets, scene.films, scene.draws.uniform(chunks) < settings.prompt_dropout)
+        guide = RoutingGuide(scene.films.shared, films, self.length, hidden) if settings.routing_guide else None
         if scene.memory.compressed:
             flow = self._beside_history(scene, noisy, sigma, text, films)
         else:
-            flow = self.forced(self.nets, scene, clean, noisy, sigma, text, films)
+            flow = self.forced(self.nets, scene, clean, noisy, sigma, text, films, guide)
         error = (flow - (noise - target)).square()
         weight = self.weight(scene.films, hidden).repeat(settings.copies, 1, 1, 1, 1)
-        return {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
+        losses = {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
+        if guide is not None:
+            found = guide.losses(self.device)
+            losses |= {"loss": losses["loss"] + settings.routing_guide * found["routing"], **found}
+        return losses
 
     def _beside_history(self, scene: Scene, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int) -> Tensor:
         """The flow of rows that see no pages but the history of their shot in ever coarser patches, and pictures. Rows with
