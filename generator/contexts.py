@@ -31,11 +31,14 @@ class Context(Protocol):
 
 
 class Alone:
-    """The chunk sees only itself, at positions from 0: plain Wan."""
+    """The chunk sees only itself: at positions from 0 as in plain Wan, or where it is said to stand."""
+
+    def __init__(self, own: tuple[int, ...] | None = None) -> None:
+        self._own = own
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        frames = q.shape[1] // (grid[0] * grid[1])
-        return attend(q, k, v, frame_table(tuple(range(frames)), *grid, q.shape[-1], q.device))
+        own = self._own or tuple(range(q.shape[1] // (grid[0] * grid[1])))
+        return attend(q, k, v, frame_table(own, *grid, q.shape[-1], q.device))
 
 
 @dataclass(frozen=True)

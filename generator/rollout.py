@@ -24,7 +24,7 @@ from ..storyboard.script import Continuity
 from ..storyboard.stage import Chunk, Frames, Latents
 from .attention import Past
 from .bundle import Bundle
-from .contexts import Paged
+from .contexts import Alone, Context, Paged
 from .memory import Memory
 from .noise import noise
 from .pages import OutOfPages, PageShape, PageStore, free_bytes, largest_window
@@ -158,15 +158,13 @@ class ModelRollout:
         paged = Paged(self.store, self._memory, context)
         nothing = torch.zeros_like(text)
         both = torch.cat([text, nothing])
-        plain = None
-        if context is not None and sampling.guidance != 1.0:
-            plain = Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
+        less = self._less(shot, chunk, nothing, paged) if sampling.guidance != 1.0 else None
 
         def predict(x: Tensor, sigma: float) -> Tensor:
             if sampling.guidance == 1.0:
                 return self._pass(x, sigma * 1000, text, paged)
-            if plain is not None:  # guided towards the pictures too: the other pass sees neither them nor the prompt
-                told, untold = (self._pass(x, sigma * 1000, *seen) for seen in ((text, paged), (nothing, plain)))
+            if less is not None:
+                told, untold = (self._pass(x, sigma * 1000, *seen) for seen in ((text, paged), (nothing, less)))
             else:
                 told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
             return untold + sampling.guidance * (told - untold)
@@ -182,6 +180,15 @@ class ModelRollout:
         state, latents = sampled[:, : self.store.state_frames], sampled[:, self.store.state_frames :]
         spent = {"denoise": time.perf_counter() - began}
         return self._append(latents, state if self.store.state_frames else None, paged, spent)
+
+    def _less(self, shot: _Shot, chunk: int, nothing: Tensor, paged: Paged) -> Context | None:
+        """What guidance's other pass sees, where that is less than the first does: guidance then pulls towards the difference. At
+        the first chunk of a shot that may be all of memory, later pinned pictures."""
+        if self._bundle.sampling.guide_memory and chunk == 0 and shot.fresh and (self.store.frames or paged.context):
+            return Alone(paged.own)
+        if paged.context is None:
+            return None
+        return Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
 
     def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
         shot = self._rolling()
@@ -238,9 +245,9 @@ class ModelRollout:
         with torch.no_grad():
             return self._bundle.transformer.remember(context, text) if context else None
 
-    def _pass(self, x: Tensor, timestep: float, text: Tensor, paged: Paged) -> Tensor:
+    def _pass(self, x: Tensor, timestep: float, text: Tensor, seen: Context) -> Tensor:
         at = torch.full((len(x),), timestep, device=self._device)
-        flow: Tensor = self._bundle.transformer(x.to(self._bundle.dtype), at, text, paged)
+        flow: Tensor = self._bundle.transformer(x.to(self._bundle.dtype), at, text, seen)
         return flow.float()
 
     def _append(

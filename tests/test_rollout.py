@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,24 @@ def test_weights_with_nan_are_refused(tiny_bundle: Path, tmp_path: Path) -> None
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"NaN or infinity in proj_out\.bias"):
         load_bundle(folder, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("memory", ["window(2)", "state(1)+window(1)", "shots(1)+window(1)"])
+def test_guidance_towards_memory_acts_at_the_first_chunk_of_a_shot_alone(tiny_bundle: Path, memory: str) -> None:
+    bundle = load_bundle(tiny_bundle, torch.device("cpu"))
+    sampling = replace(bundle.sampling, kind="euler", steps=2, guidance=3.0)
+    torch.manual_seed(3)
+    torch.nn.init.normal_(bundle.transformer.proj_out.weight, std=0.2)  # weights to which memory makes a difference
+
+    def rollout(guide: bool) -> ModelRollout:
+        return ModelRollout(replace(bundle, sampling=replace(sampling, guide_memory=guide)), parse_memory(memory), 0)
+
+    plain, guided = rollout(False), rollout(True)
+    assert same(roll(plain, 2), roll(guided, 2))  # nothing was there to remember
+    for one in (plain, guided):
+        one.begin_shot(OTHER, shot="b", take=1)
+    first = guided.step()
+    assert not np.array_equal(plain.step().latents, first.latents)
+    plain.rewind(1)
+    plain.feed(first.latents, first.state)
+    assert np.array_equal(plain.step().latents, guided.step().latents)
