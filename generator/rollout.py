@@ -158,12 +158,18 @@ class ModelRollout:
         paged = Paged(self.store, self._memory, context)
         nothing = torch.zeros_like(text)
         both = torch.cat([text, nothing])
-        less = self._less(shot, chunk, nothing, paged) if sampling.guidance != 1.0 else None
+        pinless = alone = None
+        if sampling.guidance != 1.0:
+            if paged.context is not None:
+                pinless = Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
+            if chunk == 0 and shot.fresh and (self.store.frames or pinless is not None):
+                alone = Alone(paged.own)
 
         def predict(x: Tensor, sigma: float) -> Tensor:
             if sampling.guidance == 1.0:
                 return self._pass(x, sigma * 1000, text, paged)
-            if less is not None:
+            less = alone if alone is not None and sigma > sampling.recall_above else pinless
+            if less is not None:  # guidance pulls towards what the other pass does not see
                 told, untold = (self._pass(x, sigma * 1000, *seen) for seen in ((text, paged), (nothing, less)))
             else:
                 told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
@@ -180,15 +186,6 @@ class ModelRollout:
         state, latents = sampled[:, : self.store.state_frames], sampled[:, self.store.state_frames :]
         spent = {"denoise": time.perf_counter() - began}
         return self._append(latents, state if self.store.state_frames else None, paged, spent)
-
-    def _less(self, shot: _Shot, chunk: int, nothing: Tensor, paged: Paged) -> Context | None:
-        """What guidance's other pass sees, where that is less than the first does: guidance then pulls towards the difference. At
-        the first chunk of a shot that may be all of memory, later pinned pictures."""
-        if self._bundle.sampling.guide_memory and chunk == 0 and shot.fresh and (self.store.frames or paged.context):
-            return Alone(paged.own)
-        if paged.context is None:
-            return None
-        return Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
 
     def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
         shot = self._rolling()

@@ -27,8 +27,8 @@ class Sampling:
         steps: euler: number of steps.
         shift: warps time towards noise.
         guidance: classifier-free guidance scale; 1 runs no unconditional pass.
-        guide_memory: whether the unconditional pass forgets memory too at the first chunk of a shot, so that guidance pulls towards
-            what was shown before.
+        recall_above: noise level above which, at the first chunk of a shot, the unconditional pass forgets memory too, so that
+            guidance pulls towards what was shown before; 1 for never.
     """
 
     kind: Literal["few-step", "euler"] = "few-step"
@@ -36,7 +36,7 @@ class Sampling:
     steps: int = 30
     shift: float = 5.0
     guidance: float = 1.0
-    guide_memory: bool = False
+    recall_above: float = 1.0
 
     def sigmas(self) -> list[float]:
         """Noise levels at which the model is asked, in order."""

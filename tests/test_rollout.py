@@ -214,7 +214,9 @@ def test_guidance_towards_memory_acts_at_the_first_chunk_of_a_shot_alone(tiny_bu
     torch.nn.init.normal_(bundle.transformer.proj_out.weight, std=0.2)  # weights to which memory makes a difference
 
     def rollout(guide: bool) -> ModelRollout:
-        return ModelRollout(replace(bundle, sampling=replace(sampling, guide_memory=guide)), parse_memory(memory), 0)
+        return ModelRollout(
+            replace(bundle, sampling=replace(sampling, recall_above=0.5 if guide else 1.0)), parse_memory(memory), 0
+        )
 
     plain, guided = rollout(False), rollout(True)
     assert same(roll(plain, 2), roll(guided, 2))  # nothing was there to remember

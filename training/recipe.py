@@ -143,7 +143,8 @@ class TuningSettings(FilmSettings):
         timesteps: one noise level per chunk, or one for the whole film.
         prompt_dropout: part of the chunks that are told nothing, for guidance.
         history_patches: whether the model gets patchifiers for compressed history.
-        guidance: recommended for sampling the result in `sampling_steps` Euler steps.
+        guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
+            (`generator.sampling.Sampling`).
         routing_guide: weight of the loss that asks routing to find the frames that show a chunk's puppets; 0 leaves it to
             attention, as CausalCine does.
     """
@@ -155,7 +156,9 @@ class TuningSettings(FilmSettings):
     prompt_dropout: Fraction = 0.1
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
+    recall_above: Fraction = 1.0
     sampling_steps: int = Field(default=12, ge=1)
+    sampling_shift: float = Field(default=3.0, ge=1)
     routing_guide: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")

@@ -325,7 +325,8 @@ class Shop:
                     }  # fmt: skip
                 assert isinstance(settings, TuningSettings)
                 return self.folder / name, {
-                    "kind": "euler", "steps": settings.sampling_steps, "shift": settings.shift, "guidance": settings.guidance,
+                    "kind": "euler", "steps": settings.sampling_steps, "shift": settings.sampling_shift,
+                    "guidance": settings.guidance, "recall_above": settings.recall_above,
                 }  # fmt: skip
         start = self._started("transformer")
         if start is None:
