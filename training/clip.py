@@ -19,7 +19,7 @@ from ..storyboard.caption import Staging, caption
 from ..storyboard.vocabulary import HUES, KINDS
 from .frames import READ_FRAME, half_through, random_moments, through
 from .growth import Rows, grow, shared_rows, words_of
-from .one_network import OneNetwork, Share
+from .one_network import Seeing
 from .recipe import ClipSettings
 from .sizes import Size
 from .world import SPLITS
@@ -83,19 +83,12 @@ class ToldFrames:
     rivals: list[str]
 
 
-class ClipStage(OneNetwork):
-    def __init__(
-        self,
-        settings: ClipSettings,
-        size: Size,
-        autoencoder: TinyVideoAutoencoder,
-        device: torch.device,
-        share: Share,
-    ) -> None:
-        super().__init__(settings, share)
-        self.settings, self.size, self.autoencoder, self.device = settings, size, autoencoder, device
+class ClipStage(Seeing):
+    settings: ClipSettings
+
+    def build(self) -> Any:
         self.tokenizer = build_tokenizer()
-        self.network: Any = build_clip(len(self.tokenizer)).to(device)
+        return build_clip(len(self.tokenizer))
 
     def go_on_from(self, clip: Path, words: list[str]) -> None:
         """Starts from a trained one; `words`: of the tokenizer that it was trained with."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
+from ..generator.autoencoder import TinyVideoAutoencoder
 from .recipe import AutoencoderSettings, ClipSettings, ReaderSettings
+from .sizes import Size
 
 SEED_STRIDE, SEED_ROOM = 1_000_003, 20_000_000
 
@@ -58,3 +61,24 @@ class OneNetwork:
 
     def after_step(self, part: str) -> None:
         pass
+
+
+class Seeing(OneNetwork):
+    """One that looks at frames, some of which have been through the autoencoder."""
+
+    def __init__(
+        self,
+        settings: ClipSettings | ReaderSettings,
+        size: Size,
+        autoencoder: TinyVideoAutoencoder,
+        device: torch.device,
+        share: Share,
+    ) -> None:
+        super().__init__(settings, share)
+        self.settings: Any = settings
+        self.size, self.autoencoder, self.device = size, autoencoder, device
+        self.network = self.build().to(device)
+
+    def build(self) -> Any:
+        """The network, as yet untrained."""
+        raise NotImplementedError

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +14,12 @@ from torch import Tensor
 
 from ..evaluation.readers import acting, labels_of
 from ..generator.actions import EVERY, MOMENTS, mirrored
-from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.reader import LOOKS, READ_HEIGHT, READ_WIDTH, THINGS, WHOLE, WORDS, FrameReader, load_reader
 from ..storyboard.caption import Role
 from .frames import half_through, random_moments, random_shots, through
 from .growth import Rows, grow, shared_rows
-from .one_network import OneNetwork, Share
+from .one_network import Seeing
 from .recipe import ReaderSettings
-from .sizes import Size
 from .world import SPLITS
 
 BACKGROUND_WEIGHT = {"kind": 0.3, "prop": 0.05}
@@ -38,18 +37,11 @@ class Labelled:
     roles: list[list[Role]]
 
 
-class ReaderStage(OneNetwork):
-    def __init__(
-        self,
-        settings: ReaderSettings,
-        size: Size,
-        autoencoder: TinyVideoAutoencoder,
-        device: torch.device,
-        share: Share,
-    ) -> None:
-        super().__init__(settings, share)
-        self.settings, self.size, self.autoencoder, self.device = settings, size, autoencoder, device
-        self.network = FrameReader(WORDS).to(device)
+class ReaderStage(Seeing):
+    settings: ReaderSettings
+
+    def build(self) -> Any:
+        return FrameReader(WORDS)
 
     def go_on_from(self, reader: Path) -> None:
         """Starts from a trained one, which may know fewer words."""
