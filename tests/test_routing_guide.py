@@ -60,6 +60,17 @@ def test_queries_and_keys_that_follow_it_recall_the_right_frames() -> None:
     assert float(asked.losses(torch.device("cpu"))["routed"]) == 1.0
 
 
+def test_frames_of_the_window_are_not_asked_for() -> None:
+    torch.manual_seed(2)
+    rows = FILMS * CHUNKS
+    q, k = heard(rows), heard(rows)
+    near, far = (RoutingGuide(SHARED.repeat(FILMS, 1), FILMS, LENGTH, STATE, window) for window in (0, 2 * LENGTH))
+    for one in (near, far):
+        one(0, q, k)
+    assert float(near.losses(q.device)["routing"]) > 0
+    assert float(far.losses(q.device)["routing"]) == 0  # what the third chunk wants lies in a window of two chunks
+
+
 def test_where_nobody_comes_again_nothing_is_asked() -> None:
     asked = RoutingGuide(torch.eye(CHUNKS, dtype=torch.bool), 1, LENGTH, STATE)
     asked(0, heard(CHUNKS), heard(CHUNKS))

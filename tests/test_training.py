@@ -143,12 +143,12 @@ def test_the_loss_of_packed_tuning_equals_a_slow_plain_one(tmp_path: Path) -> No
 
 
 def test_a_guided_step_adds_the_guides_loss(tmp_path: Path) -> None:
-    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, routing_guide=0.5, cuts=1.0, chunks=3))
+    made = shop(tmp_path, tuning(memories={"routed(2)": 1}, routing_guide=0.5, cuts=1.0, chunks=3))
     stage = made.stage(made.recipe.stage("base"))
     batch = next(b for b in map(stage.batch, range(20)) if b.films.shared[2, :2].sum() == 1)  # one of two comes again
     guided = stage.loss(batch, 0, 0.0)
     assert float(guided["routing"]) > 0
-    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, cuts=1.0, chunks=3))
+    made = shop(tmp_path, tuning(memories={"routed(2)": 1}, cuts=1.0, chunks=3))
     torch.manual_seed(0)
     free = made.stage(made.recipe.stage("base"))
     free.nets.load_state_dict(stage.nets.state_dict())

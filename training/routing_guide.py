@@ -1,8 +1,8 @@
 """What routing should recall (ours): a loss that asks the mean query of a chunk to answer to the frames that show its puppets.
 
 CausalCine's routing (§3.3) has no parameters and no loss of its own: what its scores mean is what attention happens to make of queries
-and keys. Large weights bring that along; small ones find chance. The guide is cross-entropy over all earlier frames of the film, by
-the very scores that routing chooses by, in every layer.
+and keys. Large weights bring that along; small ones find chance. The guide is cross-entropy over the frames of the film that lie before a
+chunk's window, by the very scores that routing chooses by, in every layer.
 
 Legend: `A` copies of the rows (clean ones, then noisy), `f` films, `C` chunks of a film, `L` latent frames of a chunk, `E` heads x width.
 """
@@ -19,14 +19,15 @@ class RoutingGuide:
     Args:
         shared: whether a chunk of the film shows a puppet of the row's chunk [f·C, C].
         state: hidden frames before each chunk's own, which are no content to recall by.
+        window: frames before a chunk that it sees anyway: to find those is no art, and they would outnumber the others.
     """
 
-    def __init__(self, shared: Tensor, films: int, length: int, state: int) -> None:
+    def __init__(self, shared: Tensor, films: int, length: int, state: int, window: int = 0) -> None:
         chunks = shared.shape[1]
         self._films, self._chunks, self._frames, self._state = films, chunks, length + state, state
-        earlier = torch.ones(chunks, chunks, device=shared.device).tril(-1).bool()
-        wanted = (shared.unflatten(0, (films, chunks)) & earlier).repeat_interleave(length, dim=2)
-        self._earlier = earlier.repeat_interleave(length, dim=1)
+        frames = torch.arange(chunks * length, device=shared.device)
+        self._earlier = frames < torch.arange(chunks, device=shared.device)[:, None] * length - window
+        wanted = shared.unflatten(0, (films, chunks)).repeat_interleave(length, dim=2) & self._earlier
         self._wanted = wanted
         others = (self._earlier & ~wanted).any(dim=2)
         self._asked = wanted.any(dim=2) & others

@@ -46,7 +46,10 @@ class TuningStage(FilmStage):
         noise = torch.cat([scene.draws.normal(chunks, *clean.shape[1:]) for _ in range(settings.copies)])
         noisy = add_noise(target, noise, sigma)
         text = self.text(self.nets, scene.films, scene.draws.uniform(chunks) < settings.prompt_dropout)
-        guide = RoutingGuide(scene.films.shared, films, self.length, hidden) if settings.routing_guide else None
+        guide = None
+        if settings.routing_guide:
+            window = scene.memory.window_frames(self.length)
+            guide = RoutingGuide(scene.films.shared, films, self.length, hidden, window)
         if scene.memory.compressed:
             flow = self._beside_history(scene, noisy, sigma, text, films)
         else:
