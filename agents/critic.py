@@ -122,7 +122,7 @@ class MeasuredCritic:
             return f"planned cut not seen (change {m.cut:.3f} < {MIN_CUT_CHANGE})", "rewind", 1, None
         if m.prompt is not None and look.prompt_floor is not None and m.prompt < look.prompt_floor:
             return f"not what was asked (similarity {m.prompt:.2f} < {look.prompt_floor:.2f})", "rewind", 1, None
-        wrong = _wrong_puppets(look)
+        wrong = wrong_puppets(m.puppets, look.asked)
         if wrong is not None:
             return wrong, "rewind", 1, None
         if m.flicker > MAX_FLICKER:
@@ -143,13 +143,13 @@ class MeasuredCritic:
         told = 0.5 + 0.5 * m.prompt if m.prompt is not None else 1.0
         calm = 1.0 - min(1.0, m.flicker / MAX_FLICKER / 2)
         steady = 1.0 - min(1.0, abs(m.exposure_drift) / MAX_EXPOSURE_DRIFT / 2)
-        right = 0.5 if _wrong_puppets(look) else 1.0
+        right = 0.5 if wrong_puppets(m.puppets, look.asked) else 1.0
         return round(max(0.0, min(1.0, told * calm * steady * right)), 4)
 
 
-def _wrong_puppets(look: Look) -> str | None:
-    """Who was asked for and is not there, or is there and was not asked for."""
-    seen, asked = look.measures.puppets, look.asked
+def wrong_puppets(seen: dict[str, float] | None, asked: tuple[str, ...] | None) -> str | None:
+    """Who was asked for and is not there, or is there (`seen`: parts of the frame by kind) and was not asked for; None where all is
+    right, or nobody can tell."""
     if seen is None or asked is None:
         return None
     missing = [kind for kind in asked if kind not in seen]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filmwright.agents.critic import MAX_STRANGER, Critic, Look, MeasuredCritic, NoCritic
+from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic, wrong_puppets
 from filmwright.agents.floor import MAX_INTERVENTIONS
 from filmwright.agents.prompts import kinds_asked
 from filmwright.evaluation.films import Tally
@@ -62,9 +62,8 @@ def main(judge: str, generator: str = "nano", films: str = "40", split: str = "t
             right = 0
             for shot, frames in zip(film.shots, shots, strict=True):
                 reading = read(reader, torch.from_numpy(frames).permute(0, 3, 1, 2).float()[2::4] / 255)
-                asked, seen = {role.kind for role in shot.staging.roles}, reading.kinds()
-                strangers = [kind for kind, part in seen.items() if kind not in asked and part > MAX_STRANGER]
-                right += reading.frame["set"] == shot.staging.set and asked <= seen.keys() and not strangers
+                asked = tuple(role.kind for role in shot.staging.roles)
+                right += reading.frame["set"] == shot.staging.set and wrong_puppets(reading.kinds(), asked) is None
             tallies[name].add(right, len(film.shots))
     found = {name: {**tally.summary(), "interventions": stepped_in[name]} for name, tally in tallies.items()}
     print(

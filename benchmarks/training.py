@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filmwright.training.parallel import World
+from filmwright.training.parallel import World, choose_device
 from filmwright.training.recipe import Recipe, read_recipe
-from filmwright.training.run import Order, Shop, choose_device
+from filmwright.training.run import Order, Shop
 from filmwright.training.trainer import Run
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode

@@ -30,9 +30,8 @@ def write_page(found: dict[str, Any], page: Path) -> None:
         for name, picture in ((f"claims-{key}.png", plot(arms)), (f"claims-{key}-frames.png", strips(arms))):
             with replacing(page.parent / name) as temporary:
                 picture.save(temporary, format="PNG")
-        sections[f"## {claim['says']}"] = _section(key, claim, arms, found)
-    order = [f"## {claim.says}" for claim in CLAIMS]
-    kept = [f"{title}\n\n{sections[title]}" for title in order if title in sections]
+        sections[claim["says"]] = _section(key, claim, arms, found)
+    kept = [f"## {claim.says}\n\n{sections[claim.says]}" for claim in CLAIMS if claim.says in sections]
     write_text(page, "\n".join([HEAD, *kept]))
 
 
@@ -43,7 +42,7 @@ def _sections(page: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in page.read_text(encoding="utf-8").split("\n## ")[1:]:
         title, _, text = part.partition("\n")
-        found[f"## {title}"] = text.strip() + "\n"
+        found[title] = text.strip() + "\n"
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,8 @@ def test_lists_are_for_people_and_programs() -> None:
         assert runner.invoke(app, ["templates", "show", name]).exit_code == 0
     models = runner.invoke(app, ["models", "list", "--json"]).stdout.splitlines()
     assert len(models) == len(REGISTRY)
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = "import sys, filmwright.cli; sys.exit(any(m in sys.modules for m in ('torch', 'langgraph', 'diffusers', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -387,11 +387,6 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(made: Path) -> None:
     assert (made / "film.srt").read_bytes() == before
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    code = "import sys, filmwright.cli; sys.exit(any(m in sys.modules for m in ('torch', 'langgraph', 'diffusers', 'numpy')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_of_several_takes_the_best_is_circled(tmp_path: Path, story: str, tiny_bundle: Path) -> None:
     run("film", story, "--generator", tiny_bundle, "-o", "film", *SHORT, "--takes", "3")
     production = Production.open(tmp_path / "film")

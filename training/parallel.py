@@ -66,6 +66,21 @@ class World:
         return float(said)
 
 
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: unknown, or not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device {name!r} is unknown: choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this machine has no CUDA device that torch can use; choose cpu")
+    return torch.device(name)
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
     """The world that torchrun started, or a world of one.

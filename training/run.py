@@ -29,7 +29,7 @@ from .films import FilmStream
 from .growth import grow, shared_rows, words_of
 from .lora import LoraStage
 from .one_network import Share
-from .parallel import World, hollow, joined
+from .parallel import World, choose_device, hollow, joined
 from .reader import ReaderStage
 from .recipe import (
     AutoencoderSettings,
@@ -50,21 +50,6 @@ from .small_world import SmallWorld
 from .trainer import Budget, Report, Run
 from .tuning import TuningStage
 from .world import FPS
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda`.
-
-    Raises:
-        InputError: unknown, or not on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"--device {name!r} is unknown: choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this machine has no CUDA device that torch can use; choose cpu")
-    return torch.device(name)
 
 
 @dataclass(frozen=True)
