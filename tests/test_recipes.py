@@ -70,6 +70,7 @@ def test_a_wrong_stage_is_refused_by_name(tmp_path: Path, stage: dict[str, Any],
         ({"stages": []}, "stages: "),
         ({"result": "last"}, "result 'last' is no stage"),
         ({"data": "clips", "stages": [{"name": "clip", "kind": "clip", "learning_rate": 1e-3}]}, "leave data out"),
+        ({"stages": [STAGE, {"name": "text", "kind": "text", "learning_rate": 1e-3}]}, "text comes before"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, recipe: dict[str, Any], said: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.generator.transformer import CausalWanTransformer3DModel
+from filmwright.storyboard.caption import caption, parse_caption
 from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.training import checkpoint
 from filmwright.training.autoencoder import AutoencoderStage
@@ -22,13 +23,17 @@ from filmwright.training.recipe import AutoencoderSettings, Recipe
 from filmwright.training.run import Order, Shop, train
 from filmwright.training.sizes import SIZES
 from filmwright.training.small_world import SmallWorld
+from filmwright.training.text import answers_of
 from filmwright.training.trainer import Budget, Progress, Run, learning_rate
+from filmwright.training.world import SPLITS, random_film
+from transformers import UMT5EncoderModel
 
 SMALL = replace(SIZES["nano"], name="small", width=32, height=16, heads=2, head_width=12, layers=2, ffn=24)
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
 FILMS = {"films": 2, "chunks": 3, "learning_rate": 3e-3, "precision": "fp32", "warmup_steps": 1}
 CLIPS: dict[str, Any] = {"name": "eye", "kind": "autoencoder", "clips": 1, "learning_rate": 3e-3}
+TEXT: dict[str, Any] = {"name": "text", "kind": "text", "captions": 8, "learning_rate": 3e-3, "warmup_steps": 1}
 POLICIES = ["window(1)", "sink(1)+window(1)", "routed(2)+window(1)", "state(1)+window(1)", "shots(2)+window(1)"]
 
 
@@ -318,7 +323,7 @@ def test_a_recipe_ends_in_a_bundle_that_makes_a_film(tmp_path: Path, story: str)
     from typer.testing import CliRunner
 
     stages = (
-        CLIPS, tuning(), few_steps("few", "ode", trajectory=4), few_steps("student", "distribution", critic_rate=1e-3),
+        CLIPS, TEXT, tuning(), few_steps("few", "ode", trajectory=4), few_steps("student", "distribution", critic_rate=1e-3),
         {"name": "clip", "kind": "clip", "frames": 8, "learning_rate": 1e-3},
         {"name": "reader", "kind": "reader", "frames": 8, "learning_rate": 1e-3},
     )  # fmt: skip
@@ -330,6 +335,39 @@ def test_a_recipe_ends_in_a_bundle_that_makes_a_film(tmp_path: Path, story: str)
     result = CliRunner().invoke(app, ["film", story, "--generator", str(folder), "-o", "film", "--seconds", "4"])
     assert result.exit_code == 0, result.output
     assert count_frames(Path("film/film.mp4")) in (60, 72)
+
+
+def test_a_word_is_asked_whose_it_is() -> None:
+    told = parse_caption(
+        "wide shot , forest , day , camera still : fox walks left ; red plain bear with hat talks right ."
+    )
+    asked = [
+        (word, said["whose"], said.get("kind"), said.get("hue"))
+        for word, said in zip(caption(told).split(), answers_of(told), strict=True)
+    ]
+    assert (
+        ("fox", "0", "fox", "-") in asked
+        and ("hat", "1", "bear", "red") in asked
+        and ("forest", "-", None, None) in asked
+    )
+
+
+def test_the_text_encoder_learns_to_read_and_the_transformer_goes_by_it(tmp_path: Path) -> None:
+    made = shop(tmp_path, TEXT, tuning())
+    stage = made.stage(made.recipe.stage("text"))
+    film_shots = [random_film(SPLITS["validation"] + i, 6).shots for i in range(40)]
+    held_out = stage.asked([shot.told for shots in film_shots for shot in shots])
+    with torch.no_grad():
+        before = stage.loss(held_out, 0, 0.0)
+    learnt = run(made, "text", 60).stage
+    with torch.no_grad():
+        after = learnt.loss(held_out, 0, 1.0)
+    assert after["loss"] < 0.8 * before["loss"]
+    assert after["read"] > before["read"]
+    base = made.stage(made.recipe.stage("base"))
+    written = UMT5EncoderModel.from_pretrained(tmp_path / "text" / "text_encoder").state_dict()
+    for name, value in base.nets["text_encoder"].state_dict().items():
+        assert torch.equal(value, written[name])
 
 
 def test_later_stages_say_what_they_need(tmp_path: Path) -> None:

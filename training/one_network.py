@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from .recipe import AutoencoderSettings, ClipSettings, ReaderSettings
+from .recipe import AutoencoderSettings, ClipSettings, ReaderSettings, TextSettings
 from .sizes import Size
 
 SEED_STRIDE, SEED_ROOM = 1_000_003, 20_000_000
@@ -43,7 +43,9 @@ class OneNetwork:
     plain_attention = False
     network: Any
 
-    def __init__(self, settings: AutoencoderSettings | ClipSettings | ReaderSettings, share: Share) -> None:
+    def __init__(
+        self, settings: AutoencoderSettings | TextSettings | ClipSettings | ReaderSettings, share: Share
+    ) -> None:
         self.name, self.kind, self._rate, self.share = settings.name, settings.kind, settings.learning_rate, share
 
     @property

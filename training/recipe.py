@@ -50,7 +50,11 @@ class StageSettings(_Settings):
 
     def examples(self) -> dict[str, int]:
         """What a step is made of: processes share each of them."""
-        return {name: getattr(self, name) for name in ("clips", "frames", "shots", "films") if hasattr(self, name)}
+        return {
+            name: getattr(self, name)
+            for name in ("clips", "captions", "frames", "shots", "films")
+            if hasattr(self, name)
+        }
 
 
 class AutoencoderSettings(StageSettings):
@@ -65,6 +69,18 @@ class AutoencoderSettings(StageSettings):
     kind: Literal["autoencoder"]
     clips: int = Field(default=3, ge=1)
     keep_latents: bool = True
+
+
+class TextSettings(StageSettings):
+    """The text encoder on captions alone, before any film; `captions` of a step.
+
+    Attributes:
+        keep: how much weights that it goes on from keep of what they say, since a transformer goes by it.
+    """
+
+    kind: Literal["text"]
+    captions: int = Field(default=128, ge=2)
+    keep: float = Field(default=3.0, ge=0)
 
 
 class ClipSettings(StageSettings):
@@ -94,7 +110,7 @@ class FilmSettings(StageSettings):
         matter: weight of puppets against their surroundings, beyond 1.
         picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
             which they are labelled (FilmWeaver: 100-400 and 0-100).
-        cuts, cast, forget: how films of the small world are drawn (`world.Habits`); cuts 0 for films of one shot.
+        cuts, cast, forget, pairs: how films of the small world are drawn (`world.Habits`); cuts 0 for films of one shot.
         pinned: how often the pictures are references, and captions leave looks to them; else keyframes of earlier shots.
     """
 
@@ -111,6 +127,7 @@ class FilmSettings(StageSettings):
     cuts: Fraction = USUAL.cuts
     cast: int = Field(default=USUAL.cast, ge=1, le=USUAL.cast)
     forget: Fraction = USUAL.forget
+    pairs: Fraction = USUAL.pairs
 
     @model_validator(mode="after")
     def _sensible(self) -> FilmSettings:
@@ -129,7 +146,7 @@ class FilmSettings(StageSettings):
         return self
 
     def habits(self) -> Habits:
-        return Habits(self.cuts, self.cast, self.forget)
+        return Habits(self.cuts, self.cast, self.forget, self.pairs)
 
     def policies(self) -> dict[Memory, float]:
         return {parse_memory(written): weight for written, weight in self.memories.items()}
@@ -238,9 +255,10 @@ class LoraSettings(TuningSettings):
     alpha: int = Field(default=16, ge=1)
 
 
-SMALL_WORLD_ONLY = (AutoencoderSettings, ClipSettings, ReaderSettings)
+SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings)
 Stage = Annotated[
-    AutoencoderSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings | ClipSettings | ReaderSettings,
+    AutoencoderSettings | TextSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings
+    | ClipSettings | ReaderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -297,6 +315,10 @@ class Recipe(_Settings):
                 )
             if self.data is not None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(f"stage {stage.name}: {stage.kind} trains in the small world alone; leave data out")
+            if isinstance(stage, TextSettings) and any(isinstance(earlier, FilmSettings) for earlier in seen.values()):
+                raise ValueError(
+                    f"stage {stage.name}: text comes before the stages of the transformer, which goes by it"
+                )
             if isinstance(stage, FilmSettings):
                 for memory in stage.policies():
                     if memory.chunk not in (None, self.chunk_latents):

@@ -43,10 +43,12 @@ from .recipe import (
     ReaderSettings,
     Recipe,
     StageSettings,
+    TextSettings,
     TuningSettings,
 )  # fmt: skip
 from .sizes import SIZES, Size
 from .small_world import SmallWorld
+from .text import TextStage
 from .trainer import Budget, Report, Run
 from .tuning import TuningStage
 from .world import FPS
@@ -112,7 +114,7 @@ def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
     return ready
 
 
-MAKES = {"autoencoder": "vae", "clip": "clip", "reader": "reader"}
+MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
 """The part of a bundle that a kind of stage makes; all others make the transformer."""
 
 
@@ -158,6 +160,11 @@ class Shop:
                     keep_latents=settings.keep_latents and self._started("vae") is not None,
                 )
             return stage
+        if isinstance(settings, TextSettings):
+            reading, trained = TextStage(settings, self.known, self.device, self.share), self._read_by(None)
+            if trained is not None:
+                reading.go_on_from(self._text_encoder(trained))
+            return reading
         if isinstance(settings, ClipSettings):
             assert self.size is not None
             seeing, clip = (
@@ -169,11 +176,11 @@ class Shop:
             return seeing
         if isinstance(settings, ReaderSettings):
             assert self.size is not None
-            reading = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share)
+            looking = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share)
             reader = self._part("reader")
             if reader is not None:
-                reading.go_on_from(reader)
-            return reading
+                looking.go_on_from(reader)
+            return looking
         assert isinstance(settings, FilmSettings)
         return self._film_stage(settings)
 
@@ -245,8 +252,6 @@ class Shop:
 
     def _networks(self, stage: str | None, needed_by: str) -> nn.ModuleDict:
         """Transformer and text encoder of a stage that has run, else of the start, else new ones."""
-        from transformers import UMT5EncoderModel
-
         if stage is not None:
             where = self.folder / stage
             if not self._exported(stage):
@@ -263,20 +268,39 @@ class Shop:
             assert self.size is not None
             with hollow(self.world):
                 fresh = CausalWanTransformer3DModel(**self.size.transformer_config())
-            encoder = build_text_encoder(len(build_tokenizer(self.known)))
-            return nn.ModuleDict({"transformer": fresh, "text_encoder": encoder})
+            return nn.ModuleDict({"transformer": fresh, "text_encoder": self._text_encoder(self._read_by(None))})
         transformer: nn.Module = load_transformer(where / "transformer", hollow=self.world.rank > 0)
         networks = nn.ModuleDict({"transformer": transformer.float().train()})
         if self.bundle is None:
+            networks["text_encoder"] = self._text_encoder(self._read_by(where))
+        return networks
+
+    def _read_by(self, transformer: Path | None) -> Path | None:
+        """Where the text encoder of a transformer lies: beside it, where a stage of this run made both; else with the stage
+        that made the text encoder alone, else with the start."""
+        if transformer is not None and transformer.parent == self.folder:
+            return transformer
+        for stage in self.recipe.stages:
+            if (
+                isinstance(stage, TextSettings)
+                and (self.folder / stage.name / "text_encoder" / "config.json").is_file()
+            ):
+                return self.folder / stage.name
+        return self._started("text_encoder")
+
+    def _text_encoder(self, where: Path | None) -> nn.Module:
+        """The text encoder there, in the words of the recipe; a new one where there is none."""
+        from transformers import UMT5EncoderModel
+
+        tokenizer = build_tokenizer(self.known)
+        encoder: nn.Module = build_text_encoder(len(tokenizer))
+        if where is not None:
             trained = UMT5EncoderModel.from_pretrained(
                 where / "text_encoder", local_files_only=True, use_safetensors=True
             )
-            tokenizer = build_tokenizer(self.known)
-            encoder = build_text_encoder(len(tokenizer))
             words = words_of(self._tokenizer(where)), words_of(tokenizer)
             grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
-            networks["text_encoder"] = encoder.float().train()
-        return networks
+        return encoder.float().train()
 
     @staticmethod
     def _tokenizer(where: Path) -> Any:
@@ -354,8 +378,10 @@ class Shop:
         vae = self._part("vae")
         assert vae is not None
         self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
-        self._write_weights(where / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
-        tokenizer = self._tokenizer(where)
+        reads = self._read_by(where)
+        assert reads is not None
+        self._write_weights(reads / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
+        tokenizer = self._tokenizer(reads)
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
         if reader is not None:

@@ -48,11 +48,13 @@ class Habits:
         cuts: how often a chunk begins a new shot.
         cast: most kinds of puppets in a film; 1 for films about one puppet.
         forget: how often a caption leaves out the looks of a puppet that an earlier shot (or a picture) has shown.
+        pairs: how often two puppets stand in a wide or medium shot where chance would have had it otherwise.
     """
 
     cuts: float = 0.4
     cast: int = 3
     forget: float = 0.8
+    pairs: float = 0.0
 
 
 USUAL = Habits()
@@ -143,6 +145,8 @@ def random_film(seed: int, chunks: int = 4, known: Vocabulary = FULL, habits: Ha
             time, light = rng.choice(known.times), replace(light, later=0.0)
         view = rng.choice([v for v in known.views if v != "over" or len(cast) >= MAX_ROLES])
         count = {"close": 1, "over": MAX_ROLES}.get(view) or rng.choice((0, 1, 1, 1, 2, 2))
+        if habits.pairs and view != "close" and rng.random() < habits.pairs:
+            count = MAX_ROLES
         who = rng.sample(range(len(cast)), min(count, len(cast)))
         roles = tuple(random_role(rng, *cast[i], known) for i in who)
         movement = rng.choice(("still", "still", "still", "left", "right"))
