@@ -83,7 +83,7 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, recipe: dict[str, Any
         (["huge"], "recipe 'huge' is unknown: choose filmweaver, lora, mini, nano, wan-1.3b"),
         (["gone.yaml"], "recipe gone.yaml does not exist"),
         (["nano", "--minutes", "0"], "--minutes 0 is out of range"),
-        (["nano", "--stage", "basis"], "--stage 'basis' is unknown: choose one of autoencoder, base"),
+        (["nano", "--stage", "basis"], "--stage 'basis' is unknown: choose one of autoencoder, text, base"),
         (["nano", "--generator", "mini"], "it takes no weights"),
         (["lora", "--steps", "1"], "name their folder"),
         (["nano", "--device", "tpu"], "--device 'tpu' is unknown"),
@@ -135,3 +135,11 @@ def test_habits_draw_films_about_one_puppet_that_is_told_once() -> None:
             continue  # two of one kind
         told = [role for shot in film.shots for role in shot.told.roles if role.appearance]
         assert len(told) <= 1
+
+
+def test_pairs_put_two_puppets_into_shots_and_leave_other_films_as_they_are() -> None:
+    stage = TuningSettings.model_validate({**STAGE, "pairs": 1.0})
+    for seed in range(40):
+        for shot in random_film(seed, 6, habits=stage.habits()).shots:
+            assert shot.staging.view == "close" or len(shot.staging.roles) == 2
+        assert random_film(seed, 6, habits=TuningSettings.model_validate(STAGE).habits()) == random_film(seed, 6)
