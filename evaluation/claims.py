@@ -51,7 +51,7 @@ def _rows(rates: dict[str, dict[str, float]], names: dict[str, str]) -> tuple[Ro
 
 
 MIXTURE = {
-    "name": "mixture", "kind": "tuning", "learning_rate": 6e-4, "muon": 2, "films": 3, "chunks": 12, "cuts": 0.45, "forget": 0.95, "shift": 5, "matter": 6,
+    "name": "mixture", "kind": "tuning", "learning_rate": 6e-4, "muon": 2, "films": 3, "chunks": 12, "cuts": 0.45, "forget": 0.95, "shift": 5, "matter": 1.5,
     "memories": {
         "window(3)": 1, "sink(3)+window(2)": 1, "routed(5)+window(3)": 2, "window(1)": 1, "sink(3)+window(1)": 1, "state(1)+window(1)": 1,
     },

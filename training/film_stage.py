@@ -26,6 +26,8 @@ from .routing_guide import RoutingGuide
 
 PLAIN_TOKENS = 4096
 """Tokens of one copy of a step's films up to which attention weights are kept on a CPU."""
+LEAST_COVERED = 0.02
+"""Part of the frame from which on puppets have their whole weight: a hand at the edge is not worth a scene."""
 STATE_WEIGHT = 0.25
 """The hidden state's part in teacher forcing, where it is to be the newest picture: a start for what rollouts teach it."""
 
@@ -202,7 +204,8 @@ class FilmStage:
 
     def weight(self, films: LatentFilm, state: int) -> Tensor:
         """How much every latent pixel counts [R, 1, F + L, h, w]: 1 in the mean of every chunk's own frames."""
-        own = 1.0 + self.settings.matter * films.matter
+        covered = films.matter.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=LEAST_COVERED)
+        own = 1.0 + self.settings.matter * films.matter / covered
         own = own / own.mean(dim=(1, 2, 3, 4), keepdim=True)
         if not state:
             return own

@@ -107,7 +107,7 @@ class FilmSettings(StageSettings):
         memories: policy -> how often it is drawn, anew for every step.
         checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
         shift: warps noise levels towards noise; it moves to `final_shift` over the stage.
-        matter: weight of puppets against their surroundings, beyond 1.
+        matter: what the puppets of a chunk weigh together, however small they are, against its whole frame: 1 for as much.
         picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
             which they are labelled (FilmWeaver: 100-400 and 0-100).
         cuts, cast, forget, pairs: how films of the small world are drawn (`world.Habits`); cuts 0 for films of one shot.
@@ -120,12 +120,12 @@ class FilmSettings(StageSettings):
     memories: dict[str, float] = Field(min_length=1)
     checkpointing: bool = False
     shift: float = Field(default=3.0, ge=1)
-    matter: float = Field(default=3.0, ge=0)
+    matter: float = Field(default=1.0, ge=0)
     picture_noise: tuple[Timestep, Timestep] = (0, 300)
     history_noise: tuple[Timestep, Timestep] = (0, 100)
     pinned: Fraction = 0.5
     cuts: Fraction = USUAL.cuts
-    cast: int = Field(default=USUAL.cast, ge=1, le=USUAL.cast)
+    cast: int = Field(default=USUAL.cast, ge=1, le=len(FULL.kinds))
     forget: Fraction = USUAL.forget
     pairs: Fraction = USUAL.pairs
 

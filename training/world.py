@@ -46,7 +46,7 @@ class Habits:
 
     Attributes:
         cuts: how often a chunk begins a new shot.
-        cast: most kinds of puppets in a film; 1 for films about one puppet.
+        cast: most kinds of puppets in a film; 1 for films about one puppet; above the usual 3, from three to as many.
         forget: how often a caption leaves out the looks of a puppet that an earlier shot (or a picture) has shown.
         pairs: how often two puppets stand in a wide or medium shot where chance would have had it otherwise.
     """
@@ -110,7 +110,9 @@ def random_role(
 
 def _random_cast(rng: random.Random, known: Vocabulary, most: int) -> list[tuple[str, Appearance, str | None]]:
     """Kind, looks and name of everybody in a film; only who shares a kind has a name, and no two of a kind one hue."""
-    kinds = rng.sample(known.kinds, min(most, rng.choice((2, 2, 3))))
+    usual = rng.choice((2, 2, 3))
+    count = min(most, usual) if most <= USUAL.cast else rng.randint(USUAL.cast, most)
+    kinds = rng.sample(known.kinds, min(count, len(known.kinds)))
     if known.names and rng.random() < SAME_KIND_PROBABILITY:
         kinds += [kinds[0]] * rng.choice((1, 1, 2))
     names = rng.sample(known.names, len(known.names))
