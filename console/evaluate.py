@@ -18,6 +18,12 @@ SeedOpt = Annotated[int, typer.Option("--seed", help="Seed of the rollouts.")]
 SplitOpt = Annotated[
     str, typer.Option("--split", help="test, or validation: choose settings on those, and read the test films once.")
 ]
+ReaderOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--reader", metavar="NAME|DIR", help="Whose reader judges: another than the generator's own, as a check."
+    ),
+]
 Counter = Callable[[int], None]
 
 
@@ -42,35 +48,40 @@ def _held_out(name: str) -> Any:
     return name
 
 
-def _show(found: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+def _show(
+    found: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json: bool, reader: str | None = None
+) -> None:
     from .display import open_display
 
+    if reader is not None:
+        found = found | {"scored_by": f"{found['scored_by']}; the reader of {reader}"}
     open_display(as_json=as_json, quiet=True, verbose=False).result(table(found), **found)
 
 
-def _opened(generator: str, memory: str | None) -> tuple[Any, Any]:
-    """A generator and the readers that judge it."""
+def _opened(generator: str, memory: str | None, reader: str | None) -> tuple[Any, Any]:
+    """A generator, and the reader that judges it."""
     from ..generator.bundle import reader_folder
     from ..generator.reader import load_reader
     from ..storyboard.stage import open_generator
 
-    return open_generator(generator, memory), load_reader(reader_folder(generator))
+    return open_generator(generator, memory), load_reader(reader_folder(reader or generator))
 
 
 @evaluate_app.command("films")
 def evaluate_films(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
-    memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
+    memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
+    debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads what a generator makes of held-out films: set, time, camera, kind, looks, cuts."""
     with reported(debug):
         from ..evaluation.films import evaluate
         from .tables import evaluation_table
 
-        made, reader = _opened(generator, memory)
-        found = evaluate(made, reader, films=films, seed=seed, on_film=_counter("film", films), split=_held_out(split))
-        _show(found, evaluation_table, json)
+        made, judge = _opened(generator, memory, reader)
+        found = evaluate(made, judge, films=films, seed=seed, on_film=_counter("film", films), split=_held_out(split))
+        _show(found, evaluation_table, json, reader)
 
 
 @evaluate_app.command("references")
@@ -78,36 +89,38 @@ def evaluate_pins(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
     memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
-    seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
+    reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
     with reported(debug):
         from ..evaluation.references import evaluate_references
         from .tables import references_table
 
-        made, reader = _opened(generator, memory)
+        made, judge = _opened(generator, memory, reader)
         found = evaluate_references(
-            made, reader, films=films, seed=seed, on_film=_counter("shot", films), split=_held_out(split)
+            made, judge, films=films, seed=seed, on_film=_counter("shot", films), split=_held_out(split)
         )
-        _show(found, references_table, json)
+        _show(found, references_table, json, reader)
 
 
 @evaluate_app.command("recall")
 def evaluate_gaps(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films for each gap.")] = 40,
-    memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
+    memory: MemoryOpt = None,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Leave out of history what lies before the window and does not show the puppet: what a memory that always chooses right would reach.")] = False,
+    reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads whether a puppet's looks come back after a gap: true history is fed, the recalling shot generated."""
     with reported(debug):
         from ..evaluation.recall import GAPS, evaluate_recall
         from .tables import recall_table
 
-        made, reader = _opened(generator, memory)
+        made, judge = _opened(generator, memory, reader)
         found = evaluate_recall(
-            made, reader, films=films, seed=seed, on_film=_counter("film", films * len(GAPS)), split=_held_out(split)
-        )
-        _show(found, recall_table, json)
+            made, judge, films=films, seed=seed, on_film=_counter("film", films * len(GAPS)), oracle=oracle, split=_held_out(split)
+        )  # fmt: skip
+        _show(found, recall_table, json, reader)
 
 
 @evaluate_app.command("readers")

@@ -182,15 +182,24 @@ def truth_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _with_interval(rate: dict[str, float] | None) -> str:
+    if rate is None:
+        return f"{'–':>22}"
+    return f"{rate['rate']:>7.0%} ({rate['low']:>4.0%} – {rate['high']:>4.0%})"
+
+
 def recall_table(found: dict[str, Any]) -> str:
     """Rates by gap, in latent frames."""
-    names = list(found["truth"])
+    every = [*found["gaps"].items(), ("truth", found["truth"])]
+    names = list(dict.fromkeys(name for _, rates in every for name in rates))
+    told = ", told what to recall" if found["oracle"] else ""
     lines = [
-        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} films for each gap", f"scored by {found['scored_by']}", "",
+        f"{found['generator']}, memory {found['memory']}{told}: {found['films']} {found['split']} films for each gap",
+        f"scored by {found['scored_by']}", "",
         f"{'gap':>10} " + " ".join(f"{name:>22}" for name in names),
     ]  # fmt: skip
-    for gap, rates in [*found["gaps"].items(), ("truth", found["truth"])]:
-        row = " ".join(f"{rates[n]['rate']:>7.0%} ({rates[n]['low']:>4.0%} – {rates[n]['high']:>4.0%})" for n in names)
+    for gap, rates in every:
+        row = " ".join(_with_interval(rates.get(name)) for name in names)
         lines.append(f"{int(gap) * 3 if gap != 'truth' else gap:>10} {row}")
     lines.append(
         f"{'chance':>10} hue {found['chance']['hue']:.0%}, pattern and accessory {found['chance']['pattern']:.0%}"

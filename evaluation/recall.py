@@ -109,7 +109,7 @@ def evaluate_recall(
             _score(truth, reader, who.kind, who.appearance, render.frames[-FRAMES_PER_CHUNK:])
             on_film(number * films + index + 1)
     return {
-        "generator": profile.weights, "memory": profile.memory, "films": films, "seed": seed, "split": split,
+        "generator": profile.weights, "memory": profile.memory, "oracle": oracle, "films": films, "seed": seed, "split": split,
         "chance": {"hue": 1 / len(HUES), **{name: 1 / len(LOOKS[name]) for name in ("pattern", "accessory")}},
         "scored_by": "frame reader (small network trained on rendered truth); its accuracy on these shots' truth is in `truth`",
         "gaps": {str(gap): summaries(found) for gap, found in tallies.items()},
