@@ -16,7 +16,7 @@ from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import Staging, caption
-from ..storyboard.vocabulary import HUES, KINDS
+from ..storyboard.vocabulary import HUES, KINDS, Vocabulary
 from .frames import READ_FRAME, half_through, random_moments, through
 from .growth import Rows, grow, shared_rows, words_of
 from .one_network import Seeing
@@ -125,9 +125,11 @@ class ClipStage(Seeing):
         self.tokenizer.save_pretrained(folder / "tokenizer")
 
 
-def measure_prompt_floor(clip: Clip, size: Size, autoencoder: TinyVideoAutoencoder, device: torch.device) -> float:
-    """Halfway between the similarity of validation frames to their own captions and to others'."""
-    found = random_moments(range(SPLITS["validation"], SPLITS["validation"] + 64), size)
+def measure_prompt_floor(
+    clip: Clip, size: Size, autoencoder: TinyVideoAutoencoder, known: Vocabulary, device: torch.device
+) -> float:
+    """Halfway between the similarity of validation frames to their own captions and to others', in words that are known."""
+    found = random_moments(range(SPLITS["validation"], SPLITS["validation"] + 64), size, known)
     frames = through(autoencoder, found.clips.to(device))[:, READ_FRAME]
     similar = clip.images(frames) @ clip.texts([caption(scene.staging) for scene in found.scenes]).T
     own = similar.diagonal().mean()

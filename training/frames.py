@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..animatic.stage import Scene
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..storyboard.vocabulary import FULL, Vocabulary
 from .sizes import Size
 from .world import FPS, random_moment
 
@@ -28,9 +29,9 @@ class Moments:
     seconds: list[float]
 
 
-def random_moments(numbers: Sequence[int], size: Size) -> Moments:
-    """A random moment of each of these films."""
-    scenes = [random_moment(number, width=size.width, height=size.height) for number in numbers]
+def random_moments(numbers: Sequence[int], size: Size, known: Vocabulary = FULL) -> Moments:
+    """A random moment of each of these films, in words that are known."""
+    scenes = [random_moment(number, width=size.width, height=size.height, known=known) for number in numbers]
     began = [random.Random(f"frames/{number}").uniform(0.0, 3.0) for number in numbers]
     times = [torch.arange(4) / FPS + start for start in began]
     clips = torch.stack([scene.draw(time).frames for scene, time in zip(scenes, times, strict=True)])

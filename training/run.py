@@ -391,7 +391,8 @@ class Shop:
             seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
             seeing.to(torch.bfloat16).save_pretrained(fresh / "clip")
             eyes = load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, self.device)
-            floor = measure_prompt_floor(eyes, self.size, load_autoencoder(fresh / "vae", self.device), self.device)
+            sees = load_autoencoder(fresh / "vae", self.device)
+            floor = measure_prompt_floor(eyes, self.size, sees, self.known, self.device)
         return {
             "name": self.size.name, "licence": "Apache-2.0", "fps": FPS, "width": self.size.width, "height": self.size.height,
             "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory,
