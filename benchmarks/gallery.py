@@ -56,7 +56,7 @@ def main(generator: str = "nano", seconds: str = "20") -> None:
     lines = [
         "# Gallery", "",
         "One frame of every shot, as the bundled miniature makes them on two CPU cores; below each the command. Nothing was chosen or made twice:",
-        "`python benchmarks/gallery.py` writes this page. Sets, hours and cuts are as asked, and who has been seen in a colour mostly keeps it; a puppet alone can mostly be made out, two often melt.", "",
+        "`python benchmarks/gallery.py` writes this page. Sets, hours and cuts are as asked, and who is there in which colour mostly is; hats and faces often melt.", "",
         "![The beginning of The Hare and the Tortoise](film.gif)", "",
     ]  # fmt: skip
     for story in sorted((ROOT / "examples").glob("*.txt")):
