@@ -382,6 +382,8 @@ class Shop:
         assert reads is not None
         self._write_weights(reads / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
         tokenizer = self._tokenizer(reads)
+        tokenizer.backend_tokenizer.no_padding()  # it keeps how it was last used
+        tokenizer.backend_tokenizer.no_truncation()
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
         if reader is not None:
