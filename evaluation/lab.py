@@ -26,7 +26,8 @@ from ..storyboard.files import replacing, write_text
 from ..storyboard.vocabulary import FULL
 from ..training import checkpoint
 from ..training.recipe import Recipe
-from ..training.run import Order, train
+from ..training.run import train
+from ..training.shop import Order
 from .films import Seen
 
 STRIP_FRAMES = 8

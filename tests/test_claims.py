@@ -23,7 +23,7 @@ from filmwright.storyboard.vocabulary import FULL
 from filmwright.training.clip import build_clip
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
-from filmwright.training.run import Order, Shop
+from filmwright.training.shop import Order, Shop
 from filmwright.training.sizes import SIZES, Size
 from filmwright.training.trainer import Budget, Run
 from PIL import Image

@@ -10,7 +10,8 @@ from filmwright.cli import app
 from filmwright.generator.text import build_tokenizer
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.vocabulary import GRAMMAR_WORDS, HUES, Vocabulary
-from filmwright.training.recipe import Recipe, TuningSettings, bundled_recipes, read_recipe
+from filmwright.training.recipe import Recipe, bundled_recipes, read_recipe
+from filmwright.training.settings import TuningSettings
 from filmwright.training.world import random_film
 from ruamel.yaml import YAML
 from typer.testing import CliRunner

@@ -8,8 +8,9 @@ import pytest
 import torch
 from filmwright.generator.routing import choose, describe
 from filmwright.storyboard.errors import InputError
-from filmwright.training.recipe import TuningSettings, read_recipe
+from filmwright.training.recipe import read_recipe
 from filmwright.training.routing_guide import RoutingGuide
+from filmwright.training.settings import TuningSettings
 from filmwright.training.small_world import shown_again
 from filmwright.training.world import Habits, random_film
 

@@ -19,8 +19,10 @@ from filmwright.training.autoencoder import AutoencoderStage
 from filmwright.training.films import Draws, FilmStream
 from filmwright.training.one_network import Share
 from filmwright.training.parallel import World
-from filmwright.training.recipe import AutoencoderSettings, Recipe
-from filmwright.training.run import Order, Shop, train
+from filmwright.training.recipe import Recipe
+from filmwright.training.run import train
+from filmwright.training.settings import AutoencoderSettings
+from filmwright.training.shop import Order, Shop
 from filmwright.training.sizes import SIZES
 from filmwright.training.small_world import SmallWorld
 from filmwright.training.text import answers_of

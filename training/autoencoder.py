@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from .one_network import OneNetwork, Share
-from .recipe import AutoencoderSettings
+from .settings import AutoencoderSettings
 from .sizes import Size
 from .world import SPLITS, random_clip
 

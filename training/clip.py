@@ -20,7 +20,7 @@ from ..storyboard.vocabulary import HUES, KINDS, Vocabulary
 from .frames import READ_FRAME, half_through, random_moments, through
 from .growth import Rows, grow, shared_rows, words_of
 from .one_network import Seeing
-from .recipe import ClipSettings
+from .settings import ClipSettings
 from .sizes import Size
 from .world import SPLITS
 

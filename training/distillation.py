@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..generator.sampling import warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, spread
 from .films import Batch
-from .recipe import ConsistencySettings, FewStepSettings, OdeSettings
+from .settings import ConsistencySettings, FewStepSettings, OdeSettings
 
 
 def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:

@@ -18,7 +18,7 @@ from ..generator.sampling import warp
 from .distillation import TaughtStage, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread
 from .films import Batch
-from .recipe import DistributionSettings
+from .settings import DistributionSettings
 
 PERTURBATION = 0.01
 """How far the approximate R1 penalty moves real films (APT, Self-Forcing)."""

@@ -21,8 +21,8 @@ from ..generator.packed import Noting, Packed
 from ..generator.text import TEXT_TOKENS, embed, tokenize
 from ..generator.transformer import CausalWanTransformer3DModel
 from .films import Batch, Draws, FilmStream, LatentFilm
-from .recipe import FilmSettings
 from .routing_guide import RoutingGuide
+from .settings import FilmSettings
 
 PLAIN_TOKENS = 4096
 """Tokens of one copy of a step's films up to which attention weights are kept on a CPU."""

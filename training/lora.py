@@ -10,7 +10,7 @@ from torch import Tensor
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import InputError
 from .film_stage import Workshop, part_of
-from .recipe import LoraSettings
+from .settings import LoraSettings
 from .tuning import TuningStage
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2"]

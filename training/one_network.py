@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from .recipe import AutoencoderSettings, ClipSettings, ReaderSettings, TextSettings
+from .settings import AutoencoderSettings, ClipSettings, ReaderSettings, TextSettings
 from .sizes import Size
 
 SEED_STRIDE, SEED_ROOM = 1_000_003, 20_000_000

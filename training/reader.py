@@ -19,7 +19,7 @@ from ..storyboard.caption import Role
 from .frames import half_through, random_moments, random_shots, through
 from .growth import Rows, grow, shared_rows
 from .one_network import Seeing
-from .recipe import ReaderSettings
+from .settings import ReaderSettings
 from .world import SPLITS
 
 BACKGROUND_WEIGHT = {"kind": 0.3, "prop": 0.05}

@@ -21,7 +21,7 @@ from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer, e
 from ..storyboard.caption import Role, Staging, caption
 from ..storyboard.vocabulary import MAX_ROLES, Vocabulary
 from .one_network import OneNetwork, Share
-from .recipe import TextSettings
+from .settings import TextSettings
 from .world import SPLITS, Habits, random_film
 
 WHOSE = "whose"

@@ -25,7 +25,7 @@ from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.seeds import stable_seed
 from . import checkpoint
 from .parallel import World, local, share_out, whole
-from .recipe import StageSettings
+from .settings import StageSettings
 
 REPORT_SECONDS, SAVE_SECONDS = 5.0, 60.0
 

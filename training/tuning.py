@@ -18,8 +18,8 @@ from ..generator.sampling import warp
 from ..generator.shot_cache import compressed_history
 from .film_stage import FilmStage, Scene, Workshop, add_noise
 from .films import Batch
-from .recipe import TuningSettings
 from .routing_guide import RoutingGuide
+from .settings import TuningSettings
 
 
 class TuningStage(FilmStage):

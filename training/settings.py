@@ -1,0 +1,249 @@
+"""The typed settings of every kind of stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from ..generator.memory import Memory, parse_memory
+from ..storyboard.vocabulary import FULL
+from .world import USUAL, Habits
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Timestep = Annotated[int, Field(ge=0, le=999)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageSettings(Settings):
+    """What every stage has.
+
+    Attributes:
+        name: of the stage, and of its folder in the run.
+        share: of the run's minutes; `steps` says exactly how long instead.
+        muon: Muon for the matrices of transformer blocks, at `muon` times the learning rate; 0 for AdamW throughout.
+        average: decay of the exponential average of the weights, which is what a stage hands on.
+        precision: of matrix products; weights and optimiser are fp32 always.
+    """
+
+    name: Name
+    share: float = Field(default=1.0, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    warmup_steps: int = Field(default=100, ge=1)
+    muon: float = Field(default=0.0, ge=0)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    average: Fraction = 0.995
+    precision: Literal["bf16", "fp32"] = "bf16"
+
+    def examples(self) -> dict[str, int]:
+        """What a step is made of: processes share each of them."""
+        return {
+            name: getattr(self, name)
+            for name in ("clips", "captions", "frames", "shots", "films")
+            if hasattr(self, name)
+        }
+
+
+class AutoencoderSettings(StageSettings):
+    """Clips to latents and back: L1 + 2·MSE + edges, puppets weighted.
+
+    Attributes:
+        clips: of a step.
+        keep_latents: whether weights that it goes on from keep their encoder, so that latents keep their meaning and no
+            transformer has to learn them anew.
+    """
+
+    kind: Literal["autoencoder"]
+    clips: int = Field(default=3, ge=1)
+    keep_latents: bool = True
+
+
+class TextSettings(StageSettings):
+    """The text encoder on captions alone, before any film; `captions` of a step.
+
+    Attributes:
+        keep: how much weights that it goes on from keep of what they say, since a transformer goes by it.
+    """
+
+    kind: Literal["text"]
+    captions: int = Field(default=128, ge=2)
+    keep: float = Field(default=3.0, ge=0)
+
+
+class ClipSettings(StageSettings):
+    """The small CLIP, on single frames and their captions; `frames` of a step."""
+
+    kind: Literal["clip"]
+    frames: int = Field(default=32, ge=2)
+
+
+class ReaderSettings(StageSettings):
+    """The frame reader, on single frames and their truth (`frames` of a step) and on shots (`shots`) for what puppets do."""
+
+    kind: Literal["reader"]
+    frames: int = Field(default=32, ge=2)
+    shots: int = Field(default=4, ge=1)
+
+
+class FilmSettings(StageSettings):
+    """What all stages of the transformer have.
+
+    Attributes:
+        start: the stage whose weights it goes on from; the one before when left out.
+        films, chunks: films of a step, and chunks of a film.
+        memories: policy -> how often it is drawn, anew for every step.
+        checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
+        shift: warps noise levels towards noise; it moves to `final_shift` over the stage.
+        matter: what the puppets of a chunk weigh together, however small they are, against its whole frame: 1 for as much.
+        picture_noise, history_noise: ranges of the timestep to which pictures and compressed history are noised, and with
+            which they are labelled (FilmWeaver: 100-400 and 0-100).
+        cuts, cast, forget, pairs: how films of the small world are drawn (`world.Habits`); cuts 0 for films of one shot.
+        pinned: how often the pictures are references, and captions leave looks to them; else keyframes of earlier shots.
+    """
+
+    start: Name | None = None
+    films: int = Field(default=3, ge=1)
+    chunks: int = Field(default=12, ge=1)
+    memories: dict[str, float] = Field(min_length=1)
+    checkpointing: bool = False
+    shift: float = Field(default=3.0, ge=1)
+    matter: float = Field(default=1.0, ge=0)
+    picture_noise: tuple[Timestep, Timestep] = (0, 300)
+    history_noise: tuple[Timestep, Timestep] = (0, 100)
+    pinned: Fraction = 0.5
+    cuts: Fraction = USUAL.cuts
+    cast: int = Field(default=USUAL.cast, ge=1, le=len(FULL.kinds))
+    forget: Fraction = USUAL.forget
+    pairs: Fraction = USUAL.pairs
+
+    @model_validator(mode="after")
+    def _sensible(self) -> FilmSettings:
+        for written, weight in self.memories.items():
+            memory = parse_memory(written)
+            if not weight > 0:
+                raise ValueError(f"memories: {written} has weight {weight:g}; give more than 0, or leave it out")
+            if memory.absolute:
+                raise ValueError(f"memories: {written}: absolute positions are not trained; leave 'absolute' out")
+            if memory.compressed and (memory.routed or memory.state or memory.sink):
+                raise ValueError(f"memories: {written}: compressed is trained alone or with shots(K)")
+        for name in ("picture_noise", "history_noise"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} {low}-{high} is no range: the first must not be the larger")
+        return self
+
+    def habits(self) -> Habits:
+        return Habits(self.cuts, self.cast, self.forget, self.pairs)
+
+    def policies(self) -> dict[Memory, float]:
+        return {parse_memory(written): weight for written, weight in self.memories.items()}
+
+
+class TuningSettings(FilmSettings):
+    """Long multi-shot causal tuning by teacher forcing (CausalCine §3.2).
+
+    Attributes:
+        copies: noisy copies per clean one; the clean half costs as much as a copy and gives no loss.
+        timesteps: one noise level per chunk, or one for the whole film.
+        prompt_dropout: part of the chunks that are told nothing, for guidance.
+        history_patches: whether the model gets patchifiers for compressed history.
+        guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
+            (`generator.sampling.Sampling`).
+        routing_guide: weight of the loss that asks routing to find the frames that show a chunk's puppets; 0 leaves it to
+            attention, as CausalCine does.
+    """
+
+    kind: Literal["tuning"]
+    copies: int = Field(default=2, ge=1)
+    timesteps: Literal["chunk", "film"] = "chunk"
+    final_shift: float = Field(default=1.2, ge=1)
+    prompt_dropout: Fraction = 0.1
+    history_patches: bool = False
+    guidance: float = Field(default=3.5, ge=1)
+    recall_above: Fraction = 1.0
+    sampling_steps: int = Field(default=12, ge=1)
+    sampling_shift: float = Field(default=3.0, ge=1)
+    routing_guide: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _patches(self) -> TuningSettings:
+        if not self.history_patches and any(memory.compressed for memory in self.policies()):
+            raise ValueError("memories with compressed need history_patches: true")
+        return self
+
+
+class FewStepSettings(FilmSettings):
+    """What the three ways to a few-step student share: timesteps before warping, and the teacher's guidance."""
+
+    teacher: Name | None = None
+    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (1000, 750, 500, 250)
+    guidance: float = Field(default=2.0, ge=1)
+
+    @model_validator(mode="after")
+    def _falling(self) -> FewStepSettings:
+        if list(self.timesteps) != sorted(set(self.timesteps), reverse=True):
+            raise ValueError(f"timesteps {list(self.timesteps)} must fall")
+        if any(memory.compressed for memory in self.policies()):
+            raise ValueError("memories with compressed cannot be distilled yet; use window, routed, state or shots")
+        return self
+
+
+class ConsistencySettings(FewStepSettings):
+    """Causal consistency distillation (Causal-Forcing++): one guided Euler step of the teacher on a grid."""
+
+    kind: Literal["consistency"]
+    grid: int = Field(default=48, ge=2)
+    target_average: Fraction = 0.95
+
+
+class OdeSettings(FewStepSettings):
+    """Causal ODE regression: the teacher's trajectories, teacher-forced; the student meets their ends from its timesteps.
+
+    Attributes:
+        trajectory: Euler steps of the teacher.
+        reuse: steps trained on the same trajectories.
+    """
+
+    kind: Literal["ode"]
+    trajectory: int = Field(default=48, ge=2)
+    reuse: int = Field(default=8, ge=1)
+
+
+class DistributionSettings(FewStepSettings):
+    """Distribution matching with an adversarial head (CausalCine §3.4, AdaState's horizon weighting).
+
+    Attributes:
+        ratio: updates of the fake score for one of the student.
+        critic_rate: the fake score's learning rate.
+        adversarial: weight of the head's loss for the student; `critic_adversarial` for the fake score. 0 leaves it out.
+        smooth: weight of the approximate R1 penalty on real films.
+        horizon: how much more the last chunk weighs than the first: 1 for all alike.
+        through: transitions of the state that gradients go through in a row.
+        clamp: noise levels at which scores are compared.
+    """
+
+    kind: Literal["distribution"]
+    ratio: int = Field(default=5, ge=1)
+    critic_rate: float = Field(gt=0, le=1)
+    adversarial: float = Field(default=0.01, ge=0)
+    critic_adversarial: float = Field(default=0.01, ge=0)
+    smooth: float = Field(default=0.0, ge=0)
+    horizon: float = Field(default=1.0, ge=1)
+    through: int = Field(default=0, ge=0, le=8)
+    clamp: tuple[Timestep, Timestep] = (20, 980)
+
+
+class LoraSettings(TuningSettings):
+    """Tuning of low-rank adapters on a model whose own weights stay as they are (peft)."""
+
+    kind: Literal["lora"]  # type: ignore[assignment]
+    history_patches: Literal[False] = False
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1)

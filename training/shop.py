@@ -1,0 +1,381 @@
+"""Builds the stages of a recipe with what lies in the run's folder, and collects what they made into a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.bundle import BUNDLED, Bundle, load_bundle, load_transformer, weights_folder
+from ..generator.clip import load_clip
+from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
+from ..generator.transformer import CausalWanTransformer3DModel
+from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.vocabulary import FULL, Vocabulary
+from .autoencoder import AutoencoderStage
+from .clip import ClipStage, grown_clip, measure_prompt_floor
+from .clips import ClipFolder
+from .distillation import ConsistencyStage, OdeStage
+from .distribution import DistributionStage
+from .film_stage import FilmStage, Workshop
+from .films import FilmStream
+from .growth import grow, shared_rows, words_of
+from .lora import LoraStage
+from .one_network import Share
+from .parallel import World, hollow
+from .reader import ReaderStage
+from .recipe import Recipe
+from .settings import (
+    AutoencoderSettings,
+    ClipSettings,
+    ConsistencySettings,
+    DistributionSettings,
+    FewStepSettings,
+    FilmSettings,
+    LoraSettings,
+    OdeSettings,
+    ReaderSettings,
+    StageSettings,
+    TextSettings,
+    TuningSettings,
+)
+from .sizes import SIZES, Size
+from .small_world import SmallWorld
+from .text import TextStage
+from .tuning import TuningStage
+from .world import FPS
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do with a recipe.
+
+    Attributes:
+        minutes: shared out over the stages; those with `steps` take what they take.
+        steps: of every stage, instead of minutes.
+        stage: one stage alone, for all of the minutes.
+        scratch: whether what is trained starts from nothing instead of from the bundled weights of the size.
+    """
+
+    folder: Path
+    device: str = "auto"
+    minutes: float = 60.0
+    steps: int | None = None
+    stage: str | None = None
+    seed: int = 0
+    scratch: bool = False
+
+
+def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
+    loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    ready: TinyVideoAutoencoder = loaded.float().eval().requires_grad_(False).to(device)
+    return ready
+
+
+MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
+"""The part of a bundle that a kind of stage makes; all others make the transformer."""
+
+
+class Shop:
+    """Builds stages with what lies in the run's folder, and the bundle in the end."""
+
+    def __init__(self, recipe: Recipe, order: Order, world: World) -> None:
+        self.recipe, self.folder, self.world, self.seed = recipe, order.folder, world, order.seed
+        self.device, self.share = world.device, Share(order.seed, world.rank, world.ranks)
+        self.size: Size | None = SIZES[recipe.size] if recipe.size else None
+        self.known = Vocabulary.of(recipe.words) if recipe.words else FULL
+        self.start = self._start()
+        trained = [recipe.stage(order.stage)] if order.stage else recipe.stages
+        self.anew = (
+            {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and self.size else set()
+        )
+        self.bundle: Bundle | None = None
+        if self.size is None:
+            assert self.start is not None
+            self.bundle = load_bundle(self.start, self.device, hollow=True)
+
+    def _start(self) -> Path | None:
+        """Weights to go on from when the run has none of its own."""
+        if self.recipe.weights is not None:
+            return weights_folder(self.recipe.weights)
+        assert self.size is not None
+        bundled = BUNDLED / self.size.name
+        return bundled if (bundled / "profile.json").is_file() else None
+
+    def _started(self, part: str) -> Path | None:
+        """Where the start has a part, unless that is to be made from nothing."""
+        return self.start if part not in self.anew else None
+
+    def stage(self, settings: StageSettings) -> Any:
+        """A stage ready to run, its inputs loaded."""
+        if isinstance(settings, AutoencoderSettings):
+            assert self.size is not None
+            stage = AutoencoderStage(settings, self.size, self.device, self.share)
+            found = self._part("vae")
+            if found is not None:
+                stage.go_on_from(
+                    load_autoencoder(found, self.device),
+                    keep_latents=settings.keep_latents and self._started("vae") is not None,
+                )
+            return stage
+        if isinstance(settings, TextSettings):
+            reading, trained = TextStage(settings, self.known, self.device, self.share), self._read_by(None)
+            if trained is not None:
+                reading.go_on_from(self._text_encoder(trained))
+            return reading
+        if isinstance(settings, ClipSettings):
+            assert self.size is not None
+            seeing, clip = (
+                ClipStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share),
+                self._part("clip"),
+            )
+            if clip is not None:
+                seeing.go_on_from(clip, words_of(self._tokenizer(clip.parent)))
+            return seeing
+        if isinstance(settings, ReaderSettings):
+            assert self.size is not None
+            looking = ReaderStage(settings, self.size, self._autoencoder(settings.name), self.device, self.share)
+            reader = self._part("reader")
+            if reader is not None:
+                looking.go_on_from(reader)
+            return looking
+        assert isinstance(settings, FilmSettings)
+        return self._film_stage(settings)
+
+    def _film_stage(self, settings: FilmSettings) -> FilmStage:
+        workshop = self._workshop(settings)
+        if isinstance(settings, LoraSettings):
+            return LoraStage(settings, workshop)
+        if isinstance(settings, TuningSettings):
+            return TuningStage(settings, workshop)
+        assert isinstance(settings, FewStepSettings)
+        teacher = self._networks(settings.teacher or self._origin(settings), settings.name)
+        if isinstance(settings, ConsistencySettings):
+            return ConsistencyStage(settings, workshop, teacher)
+        if isinstance(settings, OdeSettings):
+            return OdeStage(settings, workshop, teacher)
+        assert isinstance(settings, DistributionSettings)
+        return DistributionStage(settings, workshop, teacher)
+
+    def _workshop(self, settings: FilmSettings) -> Workshop:
+        own = settings.name if self._exported(settings.name) else None  # of a run whose checkpoint stayed elsewhere
+        networks = self._networks(own or self._origin(settings), settings.name)
+        source: SmallWorld | ClipFolder
+        if self.size is not None:
+            autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
+            source = SmallWorld(
+                self.size,
+                autoencoder,
+                chunks=settings.chunks,
+                length=length,
+                known=self.known,
+                habits=settings.habits(),
+            )
+            tokenizer, embed, count = build_tokenizer(self.known), None, None
+        else:
+            assert self.bundle is not None
+            source = self._clips(settings)
+            tokenizer, embed, count = None, self.bundle.text, len(source)
+        stream = FilmStream(source.film, seed=self.seed, count=count)
+        return Workshop(
+            networks, tokenizer, embed, stream, self.recipe.chunk_latents, self._tokens(networks), self.device,
+            self.world.rank, self.world.ranks,
+        )  # fmt: skip
+
+    def _tokens(self, networks: nn.ModuleDict) -> int:
+        """Of a chunk."""
+        latent = self.size.latent if self.size else self.bundle.latent_size  # type: ignore[union-attr]
+        transformer: Any = networks["transformer"]
+        rows, columns = transformer.grid(*latent)
+        return int(rows * columns) * self.recipe.chunk_latents
+
+    def _clips(self, settings: FilmSettings) -> ClipFolder:
+        assert self.bundle is not None
+        if self.recipe.data is None:
+            raise InputError(
+                f"recipe {self.recipe.name} trains on clips: name their folder, as in 'filmwright train {self.recipe.name} DATA'"
+            )
+        return ClipFolder(Path(self.recipe.data), self.bundle, chunks=settings.chunks, length=self.recipe.chunk_latents)
+
+    def _exported(self, stage: str) -> bool:
+        return (self.folder / stage / "transformer" / "config.json").is_file()
+
+    def _origin(self, settings: FilmSettings) -> str | None:
+        """The stage whose weights a stage begins with: the one it names, else the newest before it that has run."""
+        if settings.start is not None:
+            return settings.start
+        names = [stage.name for stage in self.recipe.stages]
+        done = [name for name in names[: names.index(settings.name)] if self._exported(name)]
+        return done[-1] if done else None
+
+    def _networks(self, stage: str | None, needed_by: str) -> nn.ModuleDict:
+        """Transformer and text encoder of a stage that has run, else of the start, else new ones."""
+        if stage is not None:
+            where = self.folder / stage
+            if not self._exported(stage):
+                raise FilmwrightError(
+                    f"stage {needed_by} needs the weights of stage {stage} in {where}: run that first"
+                )
+        elif (start := self._started("transformer")) is not None:
+            where = start
+        elif isinstance(self.recipe.stage(needed_by), FewStepSettings):
+            raise FilmwrightError(
+                f"stage {needed_by} needs a tuned model in {self.folder}: run the earlier stages first"
+            )
+        else:
+            assert self.size is not None
+            with hollow(self.world):
+                fresh = CausalWanTransformer3DModel(**self.size.transformer_config())
+            return nn.ModuleDict({"transformer": fresh, "text_encoder": self._text_encoder(self._read_by(None))})
+        transformer: nn.Module = load_transformer(where / "transformer", hollow=self.world.rank > 0)
+        networks = nn.ModuleDict({"transformer": transformer.float().train()})
+        if self.bundle is None:
+            networks["text_encoder"] = self._text_encoder(self._read_by(where))
+        return networks
+
+    def _read_by(self, transformer: Path | None) -> Path | None:
+        """Where the text encoder of a transformer lies: beside it, where a stage of this run made both; else with the stage
+        that made the text encoder alone, else with the start."""
+        if transformer is not None and transformer.parent == self.folder:
+            return transformer
+        for stage in self.recipe.stages:
+            if (
+                isinstance(stage, TextSettings)
+                and (self.folder / stage.name / "text_encoder" / "config.json").is_file()
+            ):
+                return self.folder / stage.name
+        return self._started("text_encoder")
+
+    def _text_encoder(self, where: Path | None) -> nn.Module:
+        """The text encoder there, in the words of the recipe; a new one where there is none."""
+        from transformers import UMT5EncoderModel
+
+        tokenizer = build_tokenizer(self.known)
+        encoder: nn.Module = build_text_encoder(len(tokenizer))
+        if where is not None:
+            trained = UMT5EncoderModel.from_pretrained(
+                where / "text_encoder", local_files_only=True, use_safetensors=True
+            )
+            words = words_of(self._tokenizer(where)), words_of(tokenizer)
+            grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
+        return encoder.float().train()
+
+    @staticmethod
+    def _tokenizer(where: Path) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(where / "tokenizer", local_files_only=True)
+
+    def _part(self, part: str) -> Path | None:
+        """The newest of a part that a stage of this run has made, else the start's."""
+        for stage in reversed(self.recipe.stages):
+            if (self.folder / stage.name / part / "config.json").is_file():
+                return self.folder / stage.name / part
+        start = self._started(part)
+        return start / part if start is not None and (start / part / "config.json").is_file() else None
+
+    def _autoencoder(self, needed_by: str) -> TinyVideoAutoencoder:
+        path = self._part("vae")
+        if path is None:
+            raise FilmwrightError(f"stage {needed_by} needs an autoencoder in {self.folder}: run that stage first")
+        return load_autoencoder(path, self.device)
+
+    def _result(self) -> tuple[Path, dict[str, Any] | None]:
+        """Where the transformer to bundle is, and how it is sampled; None when it is the start's."""
+        names = [self.recipe.result] if self.recipe.result else [s.name for s in reversed(self.recipe.stages)]
+        for name in names:
+            settings = self.recipe.stage(name)
+            if self._exported(name):
+                if isinstance(settings, FewStepSettings):
+                    return self.folder / name, {
+                        "kind": "few-step", "timesteps": list(settings.timesteps), "shift": settings.shift,
+                    }  # fmt: skip
+                assert isinstance(settings, TuningSettings)
+                return self.folder / name, {
+                    "kind": "euler", "steps": settings.sampling_steps, "shift": settings.sampling_shift,
+                    "guidance": settings.guidance, "recall_above": settings.recall_above,
+                }  # fmt: skip
+        start = self._started("transformer")
+        if start is None:
+            raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
+        return start, None
+
+    def write_bundle(self) -> Path:
+        """Collects the result into `FOLDER/model`, in bf16."""
+        where, sampling = self._result()
+        target, fresh = self.folder / "model", self.folder / "model.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self._write_weights(where / "transformer", CausalWanTransformer3DModel, fresh / "transformer")
+        profile = self._own_profile(fresh, where) if self.size is not None else self._others_profile(fresh)
+        if sampling is None:
+            assert self.start is not None
+            profile["sampling"] = json.loads((self.start / "profile.json").read_text(encoding="utf-8"))["sampling"]
+        else:
+            profile["sampling"] = sampling
+        (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
+        if self.start is not None and not self.anew and (self.start / "README.md").is_file():
+            shutil.copy(self.start / "README.md", fresh / "README.md")
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.replace(target)
+        return target
+
+    def _write_weights(self, source: Path, model: Any, target: Path) -> None:
+        model.from_pretrained(source).to(torch.bfloat16).save_pretrained(target)
+        config = target / "config.json"
+        values = json.loads(config.read_text(encoding="utf-8"))
+        values.pop("_name_or_path", None)  # where the weights lay on the machine that made them
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def _own_profile(self, fresh: Path, where: Path) -> dict[str, Any]:
+        """The other parts of a model of ours, and its profile."""
+        from transformers import UMT5EncoderModel
+
+        from ..generator.reader import FrameReader
+
+        assert self.size is not None
+        vae = self._part("vae")
+        assert vae is not None
+        self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
+        reads = self._read_by(where)
+        assert reads is not None
+        self._write_weights(reads / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
+        tokenizer = self._tokenizer(reads)
+        tokenizer.backend_tokenizer.no_padding()  # it keeps how it was last used
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.save_pretrained(fresh / "tokenizer")
+        clip, reader = self._part("clip"), self._part("reader")
+        if reader is not None:
+            self._write_weights(reader, FrameReader, fresh / "reader")
+        floor = None
+        if clip is not None:
+            seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
+            seeing.to(torch.bfloat16).save_pretrained(fresh / "clip")
+            eyes = load_clip(fresh / "clip", tokenizer, TEXT_TOKENS, self.device)
+            sees = load_autoencoder(fresh / "vae", self.device)
+            floor = measure_prompt_floor(eyes, self.size, sees, self.known, self.device)
+        return {
+            "name": self.size.name, "licence": "Apache-2.0", "fps": FPS, "width": self.size.width, "height": self.size.height,
+            "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory,
+            "text_tokens": TEXT_TOKENS, "prompt_floor": floor,
+        }  # fmt: skip
+
+    def _others_profile(self, fresh: Path) -> dict[str, Any]:
+        """The profile of weights made of others', which lends the other parts from them."""
+        assert self.bundle is not None and self.start is not None
+        profile = self.bundle.profile.model_dump()
+        base = self.start / self.bundle.profile.base if self.bundle.profile.base else self.start
+        profile |= {
+            "name": f"{self.bundle.profile.name}-{self.recipe.name}", "base": os.path.relpath(base.resolve(), self.folder.resolve() / "model"),
+            "memory": self.recipe.memory or self.bundle.profile.memory, "chunk_latents": self.recipe.chunk_latents,
+        }  # fmt: skip
+        for part in ("clip", "reader"):
+            if (self.start / part).is_dir():
+                shutil.copytree(self.start / part, fresh / part)
+        return profile
