@@ -73,7 +73,8 @@ def attend(q_RNHD: Tensor, k_RNHD: Tensor, v_RNHD: Tensor, table: Tensor, past: 
     Args:
         q_RNHD, k_RNHD, v_RNHD: the chunk's own, un-rotated.
         table: positions of the chunk's own tokens.
-        past: rotated keys, and values, in any order: attention does not see it.
+        past: rotated keys, and values. Attention does not see their order, but the last bits of its sums do: rollout and training
+            give context, state, fixed pages, routed ones.
 
     Returns:
         [R, N, H, D].

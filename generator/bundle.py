@@ -20,6 +20,8 @@ from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
+from .pages import free_bytes
+from .precision import bf16_is_native
 from .reader import FrameReader, load_reader
 from .sampling import Sampling
 from .text import TextEmbedder
@@ -27,8 +29,9 @@ from .transformer import CausalWanTransformer3DModel
 
 BUNDLED = Path(__file__).parent / "weights"
 LARGE_PARAMETERS = 50_000_000
-"""Models above this run in bf16 also on a CPU; text encoders above it are offloaded."""
+"""Models above this may run in bf16 also on a CPU; text encoders above it are offloaded."""
 WHOLE_BYTES = 64 << 20
+FP32_BYTES = 4
 
 
 def weights_folder(name: str) -> Path:
@@ -151,9 +154,13 @@ def _load_autoencoder(path: Path) -> Any:
 
 
 def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
-    """What the transformer computes in: bf16 on a GPU, and on a CPU from the size on where it is faster; never fp16."""
-    large = parameters > LARGE_PARAMETERS
-    return torch.bfloat16 if device.type == "cuda" or large else torch.float32
+    """What the transformer computes in: bf16 on a GPU, and on a CPU for large weights where it is faster, or where fp32 would leave no
+    room; never fp16."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    room = free_bytes(device) // 2 or parameters * FP32_BYTES
+    better = bf16_is_native(device.type) or parameters * FP32_BYTES > room
+    return torch.bfloat16 if parameters > LARGE_PARAMETERS and better else torch.float32
 
 
 def load_transformer(folder: Path, *, hollow: bool = False) -> CausalWanTransformer3DModel:

@@ -29,6 +29,7 @@ class FilmPages:
     values: Tensor
     state_keys: Tensor
     state_values: Tensor
+    _apart: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, k_RNHD: Tensor, v_RNHD: Tensor, films: int, state: int, n: int) -> FilmPages:
@@ -40,9 +41,19 @@ class FilmPages:
         (keys, state_keys), (values, state_values) = found
         return cls(keys, values, state_keys, state_values)
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.keys, self.values, self.state_keys, self.state_values
+
     def add(self, others: FilmPages) -> FilmPages:
         """The films gone on by the frames of `others`."""
-        return FilmPages(*(torch.cat([getattr(self, name), getattr(others, name)], dim=1) for name in vars(self)))
+        return FilmPages(*(torch.cat(both, dim=1) for both in zip(self.tensors(), others.tensors(), strict=True)))
+
+    def _frames(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Keys and values frame by frame, taken apart once: the gradient of every slice of its own would be a tensor as large as
+        all frames together."""
+        if self._apart is None:
+            self._apart = self.keys.unbind(dim=1), self.values.unbind(dim=1)
+        return self._apart
 
     def past(self, memory: Memory, chunk: int, length: int, q_RNHD: Tensor, grid: tuple[int, int]) -> list[Past]:
         """What the rows of chunk number `chunk` see: [copies · films] of them, film by film within each copy."""
@@ -63,8 +74,8 @@ class FilmPages:
             before = slice((chunk - 1) * state, chunk * state)
             found.append(every(stand(self.state_keys[:, before], self.state_values[:, before], tuple(range(state)))))
         if plan.fixed:
-            seen = torch.tensor(plan.fixed, device=device)
-            found.append(every(stand(self.keys[:, seen], self.values[:, seen], plan.positions)))
+            seen = [torch.stack([frames[i] for i in plan.fixed], dim=1) for frames in self._frames()]
+            found.append(every(stand(seen[0], seen[1], plan.positions)))
         first, last = plan.candidates
         if memory.routed and last > first:
             descriptors = self.keys[:, first:last].detach().float().mean(dim=2).flatten(2).repeat(copies, 1, 1)
@@ -121,14 +132,17 @@ class Packed:
         copies = len(q) // rows
         state = self.memory.state.frames if self.memory.state else 0
         pages = self.pages[layer] if self.pages is not None else FilmPages.of(k[:rows], v[:rows], films, state, n)
-        q_, k_, v_ = (x.unflatten(0, (copies, films, chunks)) for x in (q, k, v))
+        by_chunk = zip(*(x.unflatten(0, (copies, films, chunks)).unbind(dim=2) for x in (q, k, v)), strict=True)
+        beside: list[Past] = []
+        if self.context is not None:
+            apart = (x.unflatten(0, (films, chunks)).unbind(dim=1) for x in self.context[layer])
+            beside = list(zip(*apart, strict=True))
         out = []
-        for chunk in range(chunks):
-            own = [x[:, :, chunk].flatten(0, 1) for x in (q_, k_, v_)]
+        for chunk, own in enumerate([x.flatten(0, 1) for x in three] for three in by_chunk):
             past = pages.past(self.memory, chunk, self.length, own[0], grid)
-            if self.context is not None:
-                keys, values = (x.unflatten(0, (films, chunks))[:, chunk] for x in self.context[layer])
-                past.append((keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)))
+            if beside:
+                keys, values = beside[chunk]
+                past.insert(0, (keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)))
             table = frame_table(own_positions(self.memory, chunk, self.length), *grid, q.shape[-1], q.device)
             out.append(attend(own[0], own[1], own[2], table, past).unflatten(0, (copies, films)))
         return torch.stack(out, dim=2).flatten(0, 2)
@@ -157,11 +171,9 @@ class Unrolled:
     written: dict[int, FilmPages] = field(default_factory=dict)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        past: list[Past] = []
+        past = [self.context[layer]] if self.context is not None else []
         if self.chunk:
             past += self.pages[layer].past(self.memory, self.chunk, self.length, q, grid)
-        if self.context is not None:
-            past.append(self.context[layer])
         if self.commit:
             state = self.memory.state.frames if self.memory.state else 0
             new = FilmPages.of(k, v, self.films, state, grid[0] * grid[1])

@@ -78,6 +78,9 @@ class ShotCache:
         """The cache of a shot: pinned references first, the last picture where the shot starts from it, then of each
         earlier shot the keyframe that fits the prompt best, best shots first (FilmWeaver, top-K by cosine similarity).
 
+        Where references are pinned, keyframes get a third of the places, and what is empty is filled with the references again:
+        one picture among two others, or alone before the chunk's own tokens, is too little to be looked at.
+
         Raises:
             InputError: more references than the cache holds.
         """
@@ -86,10 +89,14 @@ class ShotCache:
             raise InputError(
                 f"{len(references)} references are pinned but the memory holds {room}: pin fewer, or use shots({len(references)})"
             )
-        cached = [self.reference(path) for path in references]
+        pins = [self.reference(path) for path in references]
+        cached = list(pins)
         if last is not None and len(cached) < room:
             cached.append(last.latent)
-        return cached + [k.latent for k in self._best(prompt)[: room - len(cached)]]
+        most = min(room - len(cached), max(1, room // 3)) if pins else room - len(cached)
+        keyframes = [k.latent for k in self._best(prompt)[:most]]
+        again = [pins[i % len(pins)] for i in range(room - len(cached) - len(keyframes))] if pins else []
+        return cached + again + keyframes
 
     def _best(self, prompt: str) -> list[Keyframe]:
         found = [shot for shot in self.shots if shot]

@@ -23,6 +23,10 @@ from torch import Tensor, nn
 from .attention import Past
 from .contexts import Alone, Context, Keyframes, Remembering
 
+ALIKE_ROWS = 16
+"""From so many rows on, a row of a matrix product has the same bits however many there are (MKL, fp32): fewer go through another
+kernel, and a rollout's one chunk would not be bit-equal to the many of training."""
+
 
 class RMSNorm(nn.Module):
     """Over the whole width, before the heads are split, as in Wan."""
@@ -136,9 +140,21 @@ class ConditionEmbedder(nn.Module):
         half = self.freq_dim // 2
         rates = torch.exp(-math.log(10_000) * torch.arange(half, device=timestep_RT.device) / half)
         angles = timestep_RT.float()[..., None] * rates
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        time = self.time_embedder(waves.to(self.time_embedder.linear_1.weight.dtype))
-        return time, self.time_proj(F.silu(time)).unflatten(-1, (6, -1)), self.text_embedder(text_RSd)
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.time_embedder.linear_1.weight.dtype)
+        count = waves.shape[0] * waves.shape[1]
+        filled = F.pad(waves.flatten(0, 1), (0, 0, 0, max(0, ALIKE_ROWS - count)))
+        time = self.time_embedder(filled)
+        parts = self.time_proj(F.silu(time))
+        time, parts = (x[:count].unflatten(0, timestep_RT.shape) for x in (time, parts))
+        return time, parts.unflatten(-1, (6, -1)), self.text_embedder(text_RSd)
+
+
+def _in_patches(conv: nn.Conv3d, x_RCLhw: Tensor) -> Tensor:
+    """A convolution whose patches do not overlap, as a matrix product over them: [R, L / t, h / p, w / q, d]. Every row has the same
+    bits, however many there are."""
+    (t, p, q), (R, C, L, h, w) = conv.kernel_size, x_RCLhw.shape
+    patches = x_RCLhw.reshape(R, C, L // t, t, h // p, p, w // q, q).permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
+    return F.linear(patches, conv.weight.flatten(1), conv.bias)
 
 
 def _history_embedding(channels: int, width: int) -> nn.ModuleDict:
@@ -219,13 +235,13 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         self.register_to_config(history_patches=True)  # type: ignore[no-untyped-call]
 
     def _patch(self, keyframes: Keyframes) -> Tensor:
-        """Embedded [R, d, frames, rows, columns]; frames that do not fill a patch are padded by their edge."""
+        """Embedded [R, frames, rows, columns, d]; frames that do not fill a patch are padded by their edge."""
         x = keyframes.latents.to(self.patch_embedding.weight)
         if keyframes.factor == 1:
-            return cast(Tensor, self.patch_embedding(x))
+            return _in_patches(self.patch_embedding, x)
         conv: Any = self.history_embedding[str(keyframes.factor)]
         pad = [0 if size % k == 0 else k - size % k for size, k in zip(x.shape[2:], conv.kernel_size, strict=True)]
-        return cast(Tensor, conv(F.pad(x, (0, pad[2], 0, pad[1], pad[0], 0), mode="replicate")))
+        return _in_patches(conv, F.pad(x, (0, pad[2], 0, pad[1], pad[0], 0), mode="replicate"))
 
     def remember(self, context: Sequence[Keyframes], encoder_hidden_states: Tensor) -> list[Past]:
         """Runs context frames through the model once, at their noise labels and under the prompt.
@@ -236,8 +252,8 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         tokens, coordinates, times = [], [], []
         for keyframes in context:
             x = self._patch(keyframes)
-            coordinates.append(keyframes.coordinates(*x.shape[2:]))
-            tokens.append(x.flatten(2).transpose(1, 2))
+            coordinates.append(keyframes.coordinates(*x.shape[1:4]))
+            tokens.append(x.flatten(1, 3))
             times.append(torch.full(tokens[-1].shape[:2], float(keyframes.timestep), device=x.device))
         heads: Any = self.blocks[0].get_submodule("attn1")
         width = heads.to_q.out_features // heads.heads
@@ -267,7 +283,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         """
         R, _, L, rows, columns = hidden_states.shape
         high, wide = self.grid(rows, columns)
-        x = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2)
+        x = _in_patches(self.patch_embedding, hidden_states).flatten(1, 3)
         time, time_RT6d, text = self.condition_embedder(timestep[:, None], encoder_hidden_states)
         seen = context or Alone()
         for layer, block in enumerate(self.blocks):

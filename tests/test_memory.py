@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filmwright.generator.bundle import load_bundle
+from filmwright.generator.bundle import choose_dtype, load_bundle
 from filmwright.generator.memory import PRESETS, parse_memory
 from filmwright.generator.pages import REWIND_CHUNKS
 from filmwright.generator.rollout import ModelRollout
@@ -264,10 +264,25 @@ def test_untrained_segments_warn(tiny_bundle: Path) -> None:
     assert generator.profile.chunk_latents == 6
 
 
+def test_a_cpu_computes_large_weights_in_bf16_where_that_is_faster_or_fp32_has_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("filmwright.generator.bundle.free_bytes", lambda device: 16 << 30)
+    for native, parameters, expected in (
+        (True, 1_000_000, torch.float32),
+        (True, 1_400_000_000, torch.bfloat16),
+        (False, 1_400_000_000, torch.float32),
+        (False, 14_000_000_000, torch.bfloat16),
+    ):
+        monkeypatch.setattr("filmwright.generator.bundle.bf16_is_native", lambda device_type, native=native: native)
+        assert choose_dtype(parameters, CPU) == expected
+
+
 def test_large_weights_run_in_bf16_and_keep_their_embeddings_on_disk(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("filmwright.generator.bundle.LARGE_PARAMETERS", 0)
+    monkeypatch.setattr("filmwright.generator.bundle.bf16_is_native", lambda device_type: True)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
     bundle = load_bundle(tiny_bundle, CPU)
     assert bundle.dtype == torch.bfloat16

@@ -8,7 +8,7 @@ from filmwright.generator.contexts import Keyframes, Paged
 from filmwright.generator.memory import Memory, parse_memory
 from filmwright.generator.packed import Noting, Packed, Unrolled
 from filmwright.generator.pages import PageShape, PageStore
-from filmwright.generator.transformer import CausalWanTransformer3DModel
+from filmwright.generator.transformer import ALIKE_ROWS, CausalWanTransformer3DModel
 
 CONFIG = {
     "num_attention_heads": 2, "attention_head_dim": 32, "in_channels": 16, "out_channels": 16, "text_dim": 24, "freq_dim": 32,
@@ -25,6 +25,12 @@ def random_model() -> CausalWanTransformer3DModel:
 
 
 SHAPE = PageShape(layers=2, tokens=8, heads=2, head_width=32, dtype=torch.float32, device=CPU)
+
+
+def products_are_alike() -> bool:
+    """Whether this machine's matrix product gives a row the same bits among few rows as among many."""
+    rows, weight = torch.randn(480, 64), torch.randn(64, 64)
+    return all(torch.equal((rows @ weight)[:count], rows[:count] @ weight) for count in (ALIKE_ROWS, 24, 96))
 
 
 def commit(
@@ -53,7 +59,9 @@ def test_one_chunk_alone_equals_diffusers_wan() -> None:
     "written", ["window(2)", "sink(2)+window(1)", "routed(2)+window(1)", "routed(3)", "state(1)+routed(2)+window(1)"]
 )
 def test_the_packed_forward_of_training_equals_the_paged_rollout(written: str) -> None:
-    """And so do its two parts, a clean pass that keeps pages and a noisy pass over them, and the rollout of training."""
+    """And so do its two parts, a clean pass that keeps pages and a noisy pass over them, and the rollout of training: bit for bit
+    where matrix products are."""
+    most = 0.0 if products_are_alike() else 1e-5
     model, memory, length, chunks, films = random_model(), parse_memory(written), 3, 5, 2
     hidden, rows = memory.state.frames if memory.state else 0, films * chunks
     torch.manual_seed(1)
@@ -74,15 +82,15 @@ def test_the_packed_forward_of_training_equals_the_paged_rollout(written: str) -
             writing = Unrolled(memory, films, length, chunk, pages, commit=True)
             model(clean[row], zero[row], text[row], writing)
             pages = writing.written
-        assert (apart - packed).abs().max() <= 1e-5
-        assert (torch.stack(beside, dim=1).flatten(0, 1) - packed).abs().max() <= 1e-5
+        assert (apart - packed).abs().max() <= most
+        assert (torch.stack(beside, dim=1).flatten(0, 1) - packed).abs().max() <= most
         for film in range(films):
             store = PageStore(SHAPE, memory, length)
             for chunk in range(chunks):
                 row = slice(film * chunks + chunk, film * chunks + chunk + 1)
                 rolled = model(noisy[row], half[row], text[row], Paged(store, memory))
                 commit(model, store, memory, clean[row], text[row])
-                assert (rolled - packed[row]).abs().max() <= 1e-5
+                assert (rolled - packed[row]).abs().max() <= most
 
 
 def test_history_changes_what_a_chunk_becomes() -> None:
@@ -130,6 +138,7 @@ def test_a_coarse_patch_starts_as_the_embedding_of_the_shrunk_picture() -> None:
 
 
 def test_pinned_pictures_are_seen_alike_in_training_and_in_a_rollout() -> None:
+    most = 0.0 if products_are_alike() else 1e-5
     model, memory, length, chunks, films = random_model(), parse_memory("shots(2)+window(2)"), 3, 3, 2
     torch.manual_seed(4)
     rows = films * chunks
@@ -149,4 +158,4 @@ def test_pinned_pictures_are_seen_alike_in_training_and_in_a_rollout() -> None:
                 rolled = model(noisy[row], torch.tensor([500.0]), text[row], Paged(store, memory, known))
                 model(clean[row], torch.zeros(1), text[row], Paged(store, memory, known, commit=True))
                 store.advance()
-                assert (rolled - packed[row]).abs().max() <= 1e-5
+                assert (rolled - packed[row]).abs().max() <= most

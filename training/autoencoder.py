@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.precision import arithmetic
 from .one_network import OneNetwork, Share
 from .settings import AutoencoderSettings
 from .sizes import Size
@@ -45,7 +46,7 @@ class AutoencoderStage(OneNetwork):
 
     def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> dict[str, Tensor]:
         video, puppets = (t.to(self.device) for t in batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with arithmetic(self.device, self.settings.precision):
             seen, raw = self.network.reconstruct(video, noise=0.05)
         seen, raw = seen.float(), raw.float()
         weight = 1.0 + PUPPET_WEIGHT * puppets[:, :, None]

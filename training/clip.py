@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
+from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import Staging, caption
 from ..storyboard.vocabulary import HUES, KINDS, Vocabulary
@@ -108,7 +109,7 @@ class ClipStage(Seeing):
         frames = half_through(self.autoencoder, batch.clips.to(self.device))
         ids, mask = (t.to(self.device) for t in tokenize(self.tokenizer, batch.captions + batch.rivals, TEXT_TOKENS))
         pixels = Clip(self.network, self.tokenizer, TEXT_TOKENS).pixels(frames)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with arithmetic(self.device, self.settings.precision):
             seen = self.network.visual_projection(self.network.vision_model(pixel_values=pixels).pooler_output).float()
             told = self.network.text_projection(
                 self.network.text_model(input_ids=ids, attention_mask=mask).pooler_output

@@ -18,6 +18,7 @@ from ..generator.attention import Past
 from ..generator.contexts import Context, Keyframes
 from ..generator.memory import Memory
 from ..generator.packed import Noting, Packed
+from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, embed, tokenize
 from ..generator.transformer import CausalWanTransformer3DModel
 from .films import Batch, Draws, FilmStream, LatentFilm
@@ -131,7 +132,7 @@ class FilmStage:
 
     def arithmetic(self) -> torch.autocast:
         """The precision of a pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+        return arithmetic(self.device, self.settings.precision)
 
     def text(self, nets: nn.ModuleDict, films: LatentFilm, dropped_R: Tensor | None = None) -> Tensor:
         if self.workshop.embed is not None:

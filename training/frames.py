@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..animatic.stage import Scene
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.precision import arithmetic
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .sizes import Size
 from .world import FPS, random_moment
@@ -40,7 +41,7 @@ def random_moments(numbers: Sequence[int], size: Size, known: Vocabulary = FULL)
 
 def through(autoencoder: TinyVideoAutoencoder, clips: Tensor) -> Tensor:
     """Clips [B, T, 3, H, W] as the autoencoder gives them back."""
-    with torch.no_grad(), torch.autocast(clips.device.type, torch.bfloat16):
+    with torch.no_grad(), arithmetic(clips.device):
         seen, _ = autoencoder.decode(autoencoder.encode(clips))
     return seen.float()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..evaluation.readers import acting, labels_of
 from ..generator.actions import EVERY, MOMENTS, mirrored
+from ..generator.precision import arithmetic
 from ..generator.reader import LOOKS, READ_HEIGHT, READ_WIDTH, THINGS, WHOLE, WORDS, FrameReader, load_reader
 from ..storyboard.caption import Role
 from .frames import half_through, random_moments, random_shots, through
@@ -65,7 +66,7 @@ class ReaderStage(Seeing):
     def loss(self, batch: Labelled, step: int, progress: float) -> dict[str, Tensor]:
         frames = half_through(self.autoencoder, batch.clips.to(self.device))
         labels = {name: value.to(self.device) for name, value in batch.labels.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with arithmetic(self.device, self.settings.precision):
             read = self.network(F.interpolate(frames, (READ_HEIGHT, READ_WIDTH), mode="area"))
         out = {name: value.float() for name, value in read.items()}
         losses = {name: F.cross_entropy(out[name], labels[name]) for name in WHOLE}

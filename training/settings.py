@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..generator.memory import Memory, parse_memory
+from ..generator.precision import Precision
 from ..storyboard.vocabulary import FULL
 from .world import USUAL, Habits
 
@@ -27,7 +28,7 @@ class StageSettings(Settings):
         share: of the run's minutes; `steps` says exactly how long instead.
         muon: Muon for the matrices of transformer blocks, at `muon` times the learning rate; 0 for AdamW throughout.
         average: decay of the exponential average of the weights, which is what a stage hands on.
-        precision: of matrix products; weights and optimiser are fp32 always.
+        precision: of matrix products: `auto` is bf16 where the device has instructions for it; weights and optimiser are fp32 always.
     """
 
     name: Name
@@ -40,7 +41,7 @@ class StageSettings(Settings):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     average: Fraction = 0.995
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "auto"
 
     def examples(self) -> dict[str, int]:
         """What a step is made of: processes share each of them."""

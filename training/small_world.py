@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.precision import arithmetic
 from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
@@ -65,22 +66,23 @@ class SmallWorld:
         device = next(self.autoencoder.parameters()).device
         starts = torch.zeros(self.chunks * self.length, dtype=torch.bool)
         starts[:: self.length] = torch.tensor(film.starts())  # the stream restarts at every shot
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), arithmetic(device):
             encoded = self.autoencoder.encode(render.frames[None].to(device), starts[None].to(device))[0].float()
         covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0][:, None]
         puppets, pictures = self._pictures(film)
-        pins, captions = self._pins(film, puppets, pictures)
+        keyframes = self._keyframes(film, render, pictures)
+        pins, captions = self._pins(film, puppets, pictures, keyframes[:, :, 0])
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
             to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, tuple(film.prompts()),
-            self._keyframes(film, render, pictures), pins, tuple(captions), torch.tensor(shown_again(film)),
+            keyframes, pins, tuple(captions), torch.tensor(shown_again(film)),
         )  # fmt: skip
 
     def _still(self, pictures_BCHW: Tensor) -> Tensor:
         """Pictures as the one latent frame of a fresh stream [B, c, h, w]."""
         device = next(self.autoencoder.parameters()).device
         stills = pictures_BCHW[:, None].expand(-1, self.autoencoder.fresh_frames, -1, -1, -1).to(device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), arithmetic(device):
             return self.autoencoder.encode(stills)[:, 0].float()
 
     def _pictures(self, film: Film) -> tuple[list[tuple[str, Appearance]], Tensor]:
@@ -93,23 +95,33 @@ class SmallWorld:
         drawn = [draw_reference(kind, look, seed=rng.randrange(1 << 30), **size) for kind, look in puppets]
         return puppets, self._still(torch.stack(drawn))
 
-    def _pins(self, film: Film, puppets: list[tuple[str, Appearance]], pictures: Tensor) -> tuple[Tensor, list[str]]:
-        """For every chunk its pins [C, c, K, h, w], and a caption that leaves the looks of the pinned to them."""
+    def _pins(
+        self, film: Film, puppets: list[tuple[str, Appearance]], pictures: Tensor, keyframes_Cchw: Tensor
+    ) -> tuple[Tensor, list[str]]:
+        """For every chunk its pins [C, c, K, h, w], and a caption that leaves the looks of the pinned to them: the cast's pictures,
+        again and again, and in the last place mostly something else, as in the shot cache of a rollout."""
         rng = random.Random(f"pins/{film.seed}")
         pins, captions = [], []
         for shot in film.shots:
+            chunk = len(pins)
             roles = shot.staging.roles
-            wanted = [puppets.index((role.kind, role.appearance)) for role in roles if role.appearance]
+            wanted = list(
+                dict.fromkeys(puppets.index((role.kind, role.appearance)) for role in roles if role.appearance)
+            )
             others = [index for index in range(len(puppets)) if index not in wanted]
+            rng.shuffle(wanted)
             rng.shuffle(others)
-            chosen = (list(dict.fromkeys(wanted)) + others)[
-                :PICTURES
-            ]  # irrelevant ones too: the text says who is meant
-            rng.shuffle(chosen)
+            cast = wanted or others
+            shown = pictures[[cast[i % len(cast)] for i in range(PICTURES)]].transpose(0, 1)
+            beside = rng.random()
+            if beside < 0.4:  # irrelevant ones too: the text says who is meant
+                shown[:, -1] = pictures[others[-1]]
+            elif beside < 0.8:
+                shown[:, -1] = keyframes_Cchw[chunk]
             kinds = [role.kind for role in roles]
             keep = tuple(kinds.count(kind) > 1 or rng.random() > self.habits.forget for kind in kinds)
             told = without_appearance(shot.staging, keep)
-            pins += [pictures[chosen].transpose(0, 1)] * shot.chunks
+            pins += [shown] * shot.chunks
             captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]
         return torch.stack(pins), captions
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer, embed, tokenize
 from ..storyboard.caption import Role, Staging, caption
 from ..storyboard.vocabulary import MAX_ROLES, Vocabulary
@@ -120,7 +121,7 @@ class TextStage(OneNetwork):
 
     def loss(self, batch: Asked, step: int, progress: float) -> dict[str, Tensor]:
         ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with arithmetic(self.device, self.settings.precision):
             embedded = embed(self.network.encoder, ids, mask).float()
         losses, read = [], []
         for name, logits in self.network(embedded).items():

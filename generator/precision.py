@@ -1,0 +1,29 @@
+"""Which precision a device multiplies matrices in faster: bf16 on accelerators and on processors that have instructions for
+it, fp32 on the others, where bf16 is emulated and takes five times as long."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+NATIVE = ("amx_bf16", "avx512_bf16", "bf16")
+"""What processors call their bf16 instructions, in `torch.cpu.get_capabilities`."""
+
+
+@cache
+def bf16_is_native(device_type: str) -> bool:
+    """Whether bf16 is faster than fp32 there, as far as the device tells; a CPU that tells nothing counts as one without."""
+    if device_type != "cpu":
+        return True
+    tell = getattr(torch.cpu, "get_capabilities", dict)
+    has = tell()
+    return any(bool(has.get(name)) for name in NATIVE)
+
+
+def arithmetic(device: torch.device, precision: Precision = "auto") -> torch.autocast:
+    """The precision of matrix products in training; weights stay fp32. `auto` is the faster one."""
+    bf16 = bf16_is_native(device.type) if precision == "auto" else precision == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
