@@ -50,8 +50,9 @@ def shoot(generator: Generator, film: Film, seed: int, critic: Critic) -> tuple[
 
 
 def main(judge: str, generator: str = "nano", films: str = "40", split: str = "test") -> None:
-    opened, reader = open_generator(generator), load_reader(Path(judge))
+    opened = open_generator(generator)
     known = opened.profile.vocabulary or FULL
+    reader = load_reader(Path(judge), known)
     critics: dict[str, Critic] = {"without": NoCritic(), "measured": MeasuredCritic()}
     tallies, stepped_in = {name: Tally() for name in critics}, dict.fromkeys(critics, 0)
     for index in range(int(films)):

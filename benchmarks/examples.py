@@ -20,14 +20,15 @@ from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.staging import stage_shot
 from filmwright.storyboard.timeline import build_timeline
 from filmwright.storyboard.video import read_frames
+from filmwright.storyboard.vocabulary import FULL
 
 ROOT = Path(__file__).resolve().parent.parent
 LATENT_FRAMES = 4
 
 
 def main(generator: str = "nano") -> None:
-    reader = load_reader(reader_folder(generator))
     profile = open_generator(generator).profile
+    reader = load_reader(reader_folder(generator), profile.vocabulary or FULL)
     sums = {name: [0, 0] for name in ("set", "time", "kind", "cut", "hue kept over a cut in one set")}
     for story in sorted((ROOT / "examples").glob("*.txt")):
         with tempfile.TemporaryDirectory() as name:

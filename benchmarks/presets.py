@@ -11,6 +11,7 @@ from filmwright.evaluation.films import evaluate
 from filmwright.generator.bundle import reader_folder
 from filmwright.generator.reader import load_reader
 from filmwright.storyboard.stage import open_generator
+from filmwright.storyboard.vocabulary import FULL
 
 POLICIES = (
     "window(3)", "sink(3)+window(2)", "shots(3)+window(3)", "routed(5)+window(3)", "state(1)+window(1)",
@@ -20,7 +21,8 @@ ASKED = ("set", "kind", "hue", "pattern", "accessory", "cut", "same hue over a c
 
 
 def main(generator: str = "nano", films: str = "32") -> None:
-    reader = load_reader(reader_folder(generator))
+    known = open_generator(generator).profile.vocabulary or FULL
+    reader = load_reader(reader_folder(generator), known)
     print(f"| memory | {' | '.join(ASKED)} | frames/s |")
     print("|---" * (len(ASKED) + 2) + "|")
     for policy in POLICIES:

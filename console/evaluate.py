@@ -63,8 +63,10 @@ def _opened(generator: str, memory: str | None, reader: str | None) -> tuple[Any
     from ..generator.bundle import reader_folder
     from ..generator.reader import load_reader
     from ..storyboard.stage import open_generator
+    from ..storyboard.vocabulary import FULL
 
-    return open_generator(generator, memory), load_reader(reader_folder(reader or generator))
+    opened = open_generator(generator, memory)
+    return opened, load_reader(reader_folder(reader or generator), opened.profile.vocabulary or FULL)
 
 
 @evaluate_app.command("films")
@@ -137,12 +139,13 @@ def evaluate_truth(
         from ..evaluation.truth import evaluate_readers
         from ..generator.bundle import load_bundle, reader_folder, weights_folder
         from ..generator.reader import load_reader
+        from ..storyboard.vocabulary import FULL
         from .tables import truth_table
 
         bundle = load_bundle(weights_folder(generator), torch.device("cpu"))
         if whole_world:
             bundle.vocabulary = None
-        reader = load_reader(reader_folder(generator))
+        reader = load_reader(reader_folder(generator), bundle.vocabulary or FULL)
         found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots))
         _show(found, truth_table, json)
 

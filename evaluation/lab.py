@@ -61,8 +61,9 @@ class Lab:
         if not (weights / "reader" / "config.json").is_file():
             raise InputError(f"{weights} has no reader: claims are measured on weights of ours, with theirs")
         self._sign()
-        self.reader: FrameReader = load_reader(weights / "reader")
         self._bundle = lru_cache(maxsize=3)(lambda path: load_bundle(path, torch.device("cpu")))
+        self.known = self._bundle(weights).vocabulary or FULL
+        self.reader: FrameReader = load_reader(weights / "reader", self.known)
 
     def _sign(self) -> None:
         """Says in the folder what its results follow from; they are worth nothing for anything else."""
@@ -123,9 +124,8 @@ class Lab:
                 shutil.copytree(before / stage["name"], folder / stage["name"], ignore=skipped, dirs_exist_ok=True)
         size = json.loads((self.weights / "profile.json").read_text(encoding="utf-8"))["name"]
         made = [*earlier, *stages]
-        known = self._bundle(self.weights).vocabulary or FULL
         recipe = Recipe.model_validate({
-            "name": size, "size": size, "memory": memory, "chunk_latents": length, "words": known.words(), "stages": made,
+            "name": size, "size": size, "memory": memory, "chunk_latents": length, "words": self.known.words(), "stages": made,
         })  # fmt: skip
         for stage in stages:
             steps = self.steps()[f"{like}/{stage['name']}"] if like else None

@@ -70,7 +70,7 @@ def find_actions(reader: FrameReader, frames_FCHW: Tensor, kinds: list[str]) -> 
     """What puppets of these kinds do in a shot's first second and a half, each alone in its kind."""
     sized = F.interpolate(frames_FCHW[: EVERY * MOMENTS : EVERY], (READ_HEIGHT, READ_WIDTH), mode="area")
     with torch.no_grad():
-        said = reader.action(*reader.followed(sized, kinds)).argmax(dim=1)
+        said = reader.possible("action", reader.action(*reader.followed(sized, kinds))).argmax(dim=1)
     return [reader.words["action"][index] for index in said.tolist()]
 
 
@@ -79,7 +79,7 @@ def find_movement(reader: FrameReader, frames_FCHW: Tensor) -> str:
     puppet changed between frames. Differences are capped: something in the way is no evidence for a shift."""
     sized = F.interpolate(frames_FCHW[:24], (READ_HEIGHT, READ_WIDTH), mode="area")
     with torch.no_grad():
-        puppets = reader(sized)["kind"].softmax(dim=1)[:, 1:].sum(dim=1, keepdim=True)
+        puppets = reader.seen(sized)["kind"].softmax(dim=1)[:, 1:].sum(dim=1, keepdim=True)
     free = (F.interpolate(puppets, (READ_HEIGHT, READ_WIDTH), mode="nearest") < 0.5)[:, 0]
     first = list(range(0, len(sized) - SHIFT_FRAMES, 2))
     then = [i + SHIFT_FRAMES for i in first]

@@ -244,6 +244,8 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         store = Path(platformdirs.user_cache_dir("filmwright")) / "text" / folder_digest(encoder_path)
     text = TextEmbedder(tokenizer, encoder, profile.text_tokens, device, store)
     vocabulary = Vocabulary.of(tokenizer.get_vocab()) if profile.prompt_style == "caption" else None
+    if reader is not None and vocabulary is not None:
+        reader.known = vocabulary
     return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, reader, device, dtype, vocabulary)
 
 

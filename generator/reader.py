@@ -23,6 +23,7 @@ from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import (
     ACCESSORIES,
     ACTIONS,
+    FULL,
     HUES,
     KINDS,
     PATTERNS,
@@ -31,6 +32,7 @@ from ..storyboard.vocabulary import (
     TIMES,
     VIEWS,
     WEATHERS,
+    Vocabulary,
 )
 from .actions import ActionHead, follow
 
@@ -47,6 +49,11 @@ LOOKS = {"hue": HUES, "pattern": PATTERNS, "accessory": ACCESSORIES}
 WORDS: dict[str, list[str]] = {
     name: list(words) for name, words in {**WHOLE, **THINGS, **LOOKS, "action": ACTIONS}.items()
 }
+FIELDS = {
+    "set": "sets", "time": "times", "view": "views", "weather": "weathers", "kind": "kinds", "prop": "props", "hue": "hues",
+    "pattern": "patterns", "accessory": "accessories", "action": "actions",
+}  # fmt: skip
+"""The field of a `Vocabulary` that holds the words of what is read."""
 SURE = {"kind": 0.5, "prop": 0.7}
 """Belief above which a cell counts. Training made much of props, which fill few cells, so belief in them comes too easily."""
 SMALLEST = {"kind": 0.003, "prop": 0.001}
@@ -66,7 +73,12 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Args:
         words: what it can say by what it reads.
+
+    Attributes:
+        known: the words that whoever drew the frames knows. Others are not said: weights that never heard of a dragon draw none.
     """
+
+    known: Vocabulary = FULL
 
     @register_to_config
     def __init__(self, words: dict[str, list[str]], width: int = 32) -> None:
@@ -101,12 +113,23 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def followed(self, frames: Tensor, kinds: list[str]) -> tuple[Tensor, Tensor]:
         """Windows [K, T, 5, S, S] around puppets of these kinds on frames [T, 3, 64, 128], and their paths [K, T, 3]."""
         with torch.no_grad():
-            found = {
-                name: logits.softmax(dim=1)[:, 1:] for name, logits in self.forward(frames).items() if name in THINGS
-            }
+            found = {name: logits.softmax(dim=1)[:, 1:] for name, logits in self.seen(frames).items() if name in THINGS}
             props = found["prop"].sum(dim=1)
             each = [follow(frames, found["kind"][:, self.words["kind"].index(kind)], props) for kind in kinds]
         return torch.stack([windows for windows, _ in each]), torch.stack([path for _, path in each])
+
+    def possible(self, name: str, logits: Tensor) -> Tensor:
+        """Logits [B, n, …] without the words that are not known; the first of things is none of them."""
+        if name not in FIELDS:
+            return logits
+        allowed = getattr(self.known, FIELDS[name])
+        first = 1 if name in THINGS else 0
+        left_out = [first + index for index, word in enumerate(self.words[name]) if word not in allowed]
+        return logits.index_fill(1, torch.tensor(left_out, dtype=torch.long, device=logits.device), -torch.inf)
+
+    def seen(self, frames: Tensor) -> dict[str, Tensor]:
+        """`forward`, in words that are known."""
+        return {name: self.possible(name, logits) for name, logits in self.forward(frames).items()}
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         frames = frames * 2 - 1
@@ -153,8 +176,8 @@ class Reading:
         return self.words[look][int(self.looks[look][self.words["kind"].index(kind)].argmax())]
 
 
-def load_reader(folder: Path) -> FrameReader:
-    """Loads a trained reader.
+def load_reader(folder: Path, known: Vocabulary = FULL) -> FrameReader:
+    """Loads a trained reader, for frames of whoever knows the words `known`.
 
     Raises:
         InputError: it is of another shape than readers are now.
@@ -171,6 +194,7 @@ def load_reader(folder: Path) -> FrameReader:
     if found["missing_keys"]:
         raise fresh
     ready: FrameReader = reader.float().eval()
+    ready.known = known
     return ready
 
 
@@ -178,7 +202,7 @@ def read(reader: FrameReader, frames_FCHW: Tensor) -> Reading:
     """Reads frames of one shot, of any size."""
     sized = F.interpolate(frames_FCHW, (READ_HEIGHT, READ_WIDTH), mode="area")
     with torch.no_grad():
-        logits = {name: found.cpu() for name, found in reader(sized.to(reader.device)).items()}
+        logits = {name: found.cpu() for name, found in reader.seen(sized.to(reader.device)).items()}
     words = reader.words
     frame = {name: words[name][int(logits[name].mean(dim=0).argmax())] for name in reader.frame}
     shown = {name: logits[name].softmax(dim=1)[:, 1:] for name in THINGS}

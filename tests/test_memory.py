@@ -236,6 +236,30 @@ def test_references_are_pinned_added_and_withdrawn(rollout_of, tmp_path: Path) -
         plain.pin([a])
 
 
+def test_pins_fill_the_shot_cache_but_for_a_third_that_keyframes_get(rollout_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    Image.new("RGB", (64, 64), (250, 20, 20)).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64), (20, 20, 250)).save(tmp_path / "b.png")
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    rollout = rollout_of("shots(3)+window(1)")
+    cache = rollout._cache
+    red, blue = cache.reference(a), cache.reference(b)
+
+    def filled(*references: Path) -> list[torch.Tensor]:
+        return cache.fill(PROMPTS[0], references, None)  # type: ignore[no-any-return]
+
+    def same(found: list[torch.Tensor], *expected: torch.Tensor) -> bool:
+        return len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+    assert same(filled(a), red, red, red)
+    assert same(filled(a, b), red, blue, red)
+    assert same(filled())
+    play(rollout, 2, 1)
+    (best,) = (keyframe.latent for keyframe in cache._best(PROMPTS[0]))  # of the one shot that has ended
+    assert same(filled(a), red, red, best)
+    assert same(filled(a, b), red, blue, best)
+    assert same(filled(), best)
+
+
 def test_a_continuous_shot_pins_the_last_picture_and_a_new_one_does_not_have_to(rollout_of) -> None:  # type: ignore[no-untyped-def]
     rollout = rollout_of("shots(2)+compressed")
     play(rollout, 2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers
 from filmwright.generator.actions import follow
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
-from filmwright.generator.reader import WORDS, FrameReader, load_reader
+from filmwright.generator.reader import WORDS, FrameReader, load_reader, read
 from filmwright.storyboard.caption import Appearance, Role, Staging
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.vocabulary import HUES, KINDS, PROPS
@@ -89,6 +90,16 @@ def test_the_bundled_readers_know_rendered_truth() -> None:
     for name, rate in (sure | LESS_SURE).items():
         assert found["rendered"][name]["rate"] >= rate, name
         assert sum(sum(row.values()) for row in found["rendered"][name]["confusion"].values()) >= 30
+
+
+def test_a_reader_says_only_what_can_be_there() -> None:
+    dragon = replace(FOX, kind="dragon")
+    frames = scene(dragon).draw(torch.arange(4) / 16).frames
+    assert "dragon" in read(load_reader(reader_folder("nano")), frames).kinds()
+    known = load_bundle(BUNDLED / "nano", torch.device("cpu")).vocabulary
+    assert known is not None and "dragon" not in known.kinds
+    reading = read(load_reader(reader_folder("nano"), known), frames)
+    assert set(reading.kinds()) <= set(known.kinds) and float(reading.areas["prop"].sum()) == 0.0
 
 
 @pytest.mark.parametrize("gap", GAPS)
