@@ -18,8 +18,7 @@ def bf16_is_native(device_type: str) -> bool:
     """Whether bf16 is faster than fp32 there, as far as the device tells; a CPU that tells nothing counts as one without."""
     if device_type != "cpu":
         return True
-    tell = getattr(torch.cpu, "get_capabilities", dict)
-    has = tell()
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(bool(has.get(name)) for name in NATIVE)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import torch
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
+from filmwright.generator.contexts import Paged
+from filmwright.generator.pages import PageShape, PageStore
+from filmwright.generator.shot_cache import gather_context
 from filmwright.generator.transformer import CausalWanTransformer3DModel
 from filmwright.storyboard.caption import caption, parse_caption
 from filmwright.storyboard.errors import FilmwrightError, InputError
@@ -36,6 +39,7 @@ ALONE = World(0, 1, CPU)
 FILMS = {"films": 2, "chunks": 3, "learning_rate": 3e-3, "precision": "fp32", "warmup_steps": 1}
 CLIPS: dict[str, Any] = {"name": "eye", "kind": "autoencoder", "clips": 1, "learning_rate": 3e-3}
 TEXT: dict[str, Any] = {"name": "text", "kind": "text", "captions": 8, "learning_rate": 3e-3, "warmup_steps": 1}
+HISTORY = "transformer.history_embedding.4.weight"
 POLICIES = ["window(1)", "sink(1)+window(1)", "routed(2)+window(1)", "state(1)+window(1)", "shots(2)+window(1)"]
 
 
@@ -163,6 +167,68 @@ def test_a_guided_step_adds_the_guides_loss(tmp_path: Path) -> None:
     assert float(guided["loss"]) == pytest.approx(float(plain["loss"]) + 0.5 * float(guided["routing"]), rel=1e-3)
     guided["routing"].backward()
     assert stage.nets["transformer"].blocks[0].attn1.to_q.weight.grad.abs().sum() > 0
+
+
+WEAVER = {"memories": {"shots(2)+compressed": 1}, "cuts": 0.3}
+
+
+def test_compressed_history_is_seen_in_training_as_in_a_rollout(tmp_path: Path) -> None:
+    plain = {"picture_noise": (0, 0), "history_noise": (0, 0)}
+    made = shop(tmp_path, tuning(**WEAVER, **plain, history_patches=True))
+    stage = made.stage(made.recipe.stage("base"))
+    transformer = stage.nets["transformer"].eval()
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.1)
+    scene = next(s for s in (stage.scene(stage.batch(step)) for step in range(20)) if s.films.place.max() == 2)
+    clean = scene.films.latents
+    noisy, sigma = torch.randn_like(clean), torch.full((len(clean),), 0.5)
+    heads = transformer.blocks[0].attn1.heads
+    shape = PageShape(2, stage.workshop.tokens // 3, heads, SMALL.head_width, torch.float32, CPU)
+    with torch.no_grad():
+        text = stage.text(stage.nets, scene.films)
+        seen = stage.beside_history(stage.nets, scene, clean)(noisy, sigma, text)
+        for row, place in enumerate(scene.films.place.tolist()):
+            history = torch.cat(list(clean[row - place : row]), dim=1) if place else None
+            pictures = list(scene.pictures.latents[row].unbind(1))
+            context = gather_context(scene.memory, 3, pictures, history, seed=())
+            known = transformer.remember(context, text[row : row + 1])
+            paged = Paged(PageStore(shape, scene.memory, 3), scene.memory, known)
+            rolled = transformer(noisy[row : row + 1], sigma[:1] * 1000, text[row : row + 1], paged)
+            assert (rolled[0] - seen[row]).abs().max() <= 1e-5
+
+
+def test_weights_with_compressed_history_are_distilled_under_it(tmp_path: Path) -> None:
+    student = few_steps("student", "distribution", critic_rate=3e-3, ratio=1, teacher="base", **WEAVER)
+    made = shop(
+        tmp_path,
+        tuning(**WEAVER, history_patches=True),
+        few_steps("few", "consistency", grid=8, **WEAVER),
+        few_steps("ends", "ode", trajectory=4, start="few", teacher="base", **WEAVER),
+        student,
+    )
+    run(made, "base", 4)
+    for name in ("few", "ends"):
+        stage = made.stage(made.recipe.stage(name))
+        before = {key: p.detach().clone() for key, p in stage.nets.named_parameters()}
+        Run(stage, tmp_path / name, ALONE, 0, quiet).go(Budget(steps=2))
+        assert not torch.equal(before[HISTORY], dict(stage.nets.named_parameters())[HISTORY])
+    stage = made.stage(made.recipe.stage("student"))
+    Run(stage, tmp_path / "student", ALONE, 0, quiet).go(Budget(steps=4))
+    scene = next(s for s in (stage.scene(stage.batch(step)) for step in range(20)) if len(s.films.place.unique()) == 3)
+    own, level = scene.films.latents, torch.full((len(scene.films.latents),), 0.5)
+    noisy = torch.randn_like(own)
+    with torch.no_grad():
+        told = stage.text(stage.fake, scene.films)
+        sight = stage.beside_history(stage.fake, scene, own)
+        flow, logits = stage._judge(scene, lambda: sight(noisy, level, told))
+        for row in range(len(own)):  # whatever goes together with others is in its own place
+            rows = torch.tensor([row])
+            assert (sight(noisy[rows], level[rows], told[rows], rows=rows) - flow[rows]).abs().max() <= 1e-5
+            felt = stage.critic["head"](stage._kept)
+            assert (felt - logits[rows]).abs().max() <= 1e-4
+    refused = shop(tmp_path / "plain", tuning(), few_steps("few", "consistency", **WEAVER))
+    run(refused, "base", 1)
+    with pytest.raises(InputError, match="needs weights with patchifiers"):
+        refused.stage(refused.recipe.stage("few"))
 
 
 @pytest.mark.parametrize("kind", ["consistency", "ode"])

@@ -56,8 +56,8 @@ class ConsistencyStage(TaughtStage):
         noisy = add_noise(clean, scene.draws.normal(chunks, *clean.shape[1:]), high)
         with torch.no_grad():
             text = self.text(self.teacher, scene.films)
-            packed = self.pages(self.teacher, scene, clean, text, films)
-            guided = self.guided(self.teacher, noisy, high, text, packed, settings.guidance)
+            sight = self.sight(self.teacher, scene, clean, text, films)
+            guided = self.guided(sight, noisy, high, text, settings.guidance)
             nearer = noisy + spread(low - high) * guided
             said = self.text(self.target, scene.films)
             goal = nearer - spread(low) * self.forced(self.target, scene, clean, nearer, low, said, films)
@@ -90,7 +90,7 @@ class OdeStage(TaughtStage):
         states = []
         with torch.no_grad():
             text = self.text(self.teacher, scene.films)
-            packed = self.pages(self.teacher, scene, clean, text, films)
+            sight = self.sight(self.teacher, scene, clean, text, films)
             for index in range(settings.trajectory):
                 if index in wanted:
                     states.append(x)
@@ -100,7 +100,7 @@ class OdeStage(TaughtStage):
                     )
                     for d in (0, 1)
                 )
-                x = x + spread(nearer - level) * self.guided(self.teacher, x, level, text, packed, settings.guidance)
+                x = x + spread(nearer - level) * self.guided(sight, x, level, text, settings.guidance)
         return torch.stack(states), x
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:

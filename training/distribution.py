@@ -6,19 +6,24 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..generator.contexts import Context
 from ..generator.packed import FilmPages, Unrolled
 from ..generator.sampling import warp
 from .distillation import TaughtStage, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread
 from .films import Batch
+from .routing_guide import RoutingGuide
 from .settings import DistributionSettings
+from .sight import by_place
 
 PERTURBATION = 0.01
 """How far the approximate R1 penalty moves real films (APT, Self-Forcing)."""
@@ -51,12 +56,21 @@ class DistributionStage(TaughtStage):
         transformer: Any = self.fake["transformer"]
         blocks = transformer.blocks
         self.critic = nn.ModuleDict({"fake": self.fake, "head": Head(blocks[0].attn1.to_q.in_features)})
-        self._features: Tensor | None = None
+        self._kept = torch.empty(0)
+        self._features: list[Tensor] = []
         blocks[2 * len(blocks) // 3].register_forward_hook(self._keep)
         self.levels = [warp(t / 1000, settings.shift) for t in settings.timesteps]
 
     def _keep(self, module: nn.Module, arguments: Any, output: tuple[Tensor, ...]) -> None:
-        self._features = output[0]
+        self._kept = output[0]
+
+    def flow(
+        self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Context, guide: RoutingGuide | None = None
+    ) -> Tensor:  # fmt: skip
+        out = super().flow(nets, x, sigma_R, text, context, guide)
+        if nets is self.fake:
+            self._features.append(self._kept)
+        return out
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -74,7 +88,8 @@ class DistributionStage(TaughtStage):
     # --- the student's own films --------------------------------------------------------------------------------
 
     def rollout(self, scene: Scene, films: int, text: Tensor) -> Tensor:
-        """Films as the student makes them, chunk after chunk under its own memory [R, c, F + L, h, w].
+        """Films as the student makes them, chunk after chunk under its own memory [R, c, F + L, h, w], its own history within a shot
+        among it.
 
         Every chunk leaves denoising at the same randomly drawn step, with its gradient; the steps before and the pass that
         writes pages have none, but for what the state carries on.
@@ -82,23 +97,29 @@ class DistributionStage(TaughtStage):
         memory, chunks = scene.memory, len(scene.films.latents) // films
         exit_step = scene.draws.shared.randrange(len(self.levels))
         shape = self.with_state(memory, scene.films.latents).shape
-        known = self.known(self.nets, scene, text)
+        known = None if memory.compressed else self.known(self.nets, scene, text)
         pages: dict[int, FilmPages] = {}
-        made = []
+        made: list[Tensor] = []
         for chunk in range(chunks):
             rows = torch.arange(films, device=self.device) * chunks + chunk
             beside = [(keys[rows], values[rows]) for keys, values in known] if known is not None else None
             seen = Unrolled(memory, films, self.length, chunk, pages, beside)
+            ask: Callable[[Tensor, Tensor], Tensor] = partial(self.flow, self.nets, text=text[rows], context=seen)
+            if memory.compressed:
+                so_far = [*made, *[torch.zeros(films, *shape[1:], device=self.device)] * (chunks - chunk)]
+                history = self.beside_history(self.nets, scene, torch.stack(so_far, dim=1).flatten(0, 1).detach())
+                ask = partial(history, text=text[rows], rows=rows)
             x, clean = scene.draws.normal(1, *shape[1:]), torch.empty(0)
             for index, level in enumerate(self.levels[: exit_step + 1]):
                 sigma = torch.full((films,), level, device=self.device)
                 with torch.set_grad_enabled(torch.is_grad_enabled() and index == exit_step):
-                    clean = x - level * self.flow(self.nets, x, sigma, text[rows], seen)
+                    clean = x - level * ask(x, sigma)
                 if index < exit_step:
                     after = torch.full_like(sigma, self.levels[index + 1])
                     x = add_noise(clean, scene.draws.normal(1, *shape[1:]), after)
             made.append(clean)
-            pages = self._commit(seen, clean, text[rows])
+            if not memory.compressed:
+                pages = self._commit(seen, clean, text[rows])
         return torch.stack(made, dim=1).flatten(0, 1)
 
     def _commit(self, seen: Unrolled, clean: Tensor, text: Tensor) -> dict[int, FilmPages]:
@@ -139,10 +160,11 @@ class DistributionStage(TaughtStage):
         own = made.detach()
         with torch.no_grad():
             said, told = (self.text(nets, scene.films) for nets in (self.teacher, self.fake))
-            known = self.pages(self.teacher, scene, own, said, films)
-            real = self.guided(self.teacher, noisy, level, said, known, self.settings.guidance)
-            pages = self.pages(self.fake, scene, own, told, films)
-            fake = self.flow(self.fake, noisy, level, told, pages)
+            real = self.guided(
+                self.sight(self.teacher, scene, own, said, films), noisy, level, said, self.settings.guidance
+            )
+            sight = self.sight(self.fake, scene, own, told, films)
+            fake = sight(noisy, level, told)
             ends = [noisy - spread(level) * flow for flow in (fake, real)]
             size = (own - ends[1]).abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
             push = torch.nan_to_num((ends[0] - ends[1]) / size)
@@ -152,8 +174,7 @@ class DistributionStage(TaughtStage):
         matching = 0.5 * (weight * (made - (own - push)).square()).mean()
         losses = {"loss": matching, "push": push.abs().mean()}
         if self.settings.adversarial:
-            self.flow(self.fake, noisy, level, told, pages)
-            fooled = (horizon * F.softplus(-self._judge(scene, len(made)))).mean()
+            fooled = (horizon * F.softplus(-self._judge(scene, lambda: sight(noisy, level, told))[1])).mean()
             losses |= {"loss": matching + self.settings.adversarial * fooled, "fooled": fooled}
         return losses
 
@@ -164,27 +185,33 @@ class DistributionStage(TaughtStage):
         level = self._level(scene, films)
         noise = scene.draws.normal(len(own) // films, *own.shape[1:])
         text = self.text(self.fake, scene.films)
-        flow = self.forced(self.fake, scene, own, add_noise(own, noise, level), level, text, films)
+
+        def judge(clean: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
+            return self._judge(scene, lambda: self.forced(self.fake, scene, clean, noisy, level, text, films))
+
+        flow, made = judge(own, add_noise(own, noise, level))
         losses = {"loss": (flow - (noise - own)).square().mean()}
         losses["score"] = losses["loss"]
         if self.settings.critic_adversarial:
-            made = self._judge(scene, len(own))
             real = self.with_state(scene.memory, scene.films.latents)
             shown = add_noise(real, noise, level)
-            self.forced(self.fake, scene, real, shown, level, text, films)
-            seen = self._judge(scene, len(own))
+            _, seen = judge(real, shown)
             telling = F.softplus(made).mean() + F.softplus(-seen).mean()
             if self.settings.smooth:
                 moved = shown + PERTURBATION * scene.draws.normal(len(own) // films, *shown.shape[1:])
-                self.forced(self.fake, scene, real, moved, level, text, films)
-                telling = telling + self.settings.smooth * (self._judge(scene, len(own)) - seen).square().mean()
+                telling = telling + self.settings.smooth * (judge(real, moved)[1] - seen).square().mean()
             losses |= {"loss": losses["loss"] + self.settings.critic_adversarial * telling, "telling": telling}
         return losses
 
-    def _judge(self, scene: Scene, rows: int) -> Tensor:
-        """The head's logits of the noisy rows of the fake score's latest pass; hidden frames are not looked at."""
-        assert self._features is not None
+    def _judge(self, scene: Scene, run: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        """A pass of the fake score over the rows' noisy copies, and the head's logits of them by what it felt; hidden frames are not
+        looked at."""
+        self._features.clear()
+        flow = run()
+        features = torch.cat(self._features)[-len(flow) :]
+        if scene.memory.compressed:  # rows went by their place in the shot
+            features = features[torch.cat(by_place(scene.films.place)).argsort()]
         hidden = scene.memory.state.frames if scene.memory.state else 0
-        features = self._features[-rows:].unflatten(1, (hidden + self.length, -1))[:, hidden:].flatten(1, 2)
-        logits: Tensor = self.critic["head"](features)
-        return logits
+        own = features.unflatten(1, (hidden + self.length, -1))[:, hidden:].flatten(1, 2)
+        logits: Tensor = self.critic["head"](own)
+        return flow, logits

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from ..generator.packed import Noting, Packed
 from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, embed, tokenize
 from ..generator.transformer import CausalWanTransformer3DModel
+from ..storyboard.errors import InputError
 from .films import Batch, Draws, FilmStream, LatentFilm
 from .routing_guide import RoutingGuide
 from .settings import FilmSettings
+from .sight import HistorySight, PagesSight, Remember, Sight
 
 PLAIN_TOKENS = 4096
 """Tokens of one copy of a step's films up to which attention weights are kept on a CPU."""
@@ -64,11 +67,13 @@ class Scene:
 
     Attributes:
         pictures: keyframes beside every row [R, c, K, h, w], noised, with their label; None where the memory has none.
+        haze: the label of compressed history, and the noise on every row's chunk [R, c, L, h, w]; None where the memory has none.
     """
 
     memory: Memory
     films: LatentFilm
     pictures: Keyframes | None
+    haze: tuple[int, Tensor] | None
     draws: Draws
 
 
@@ -82,6 +87,12 @@ class FilmStage:
             transformer: Any = self.nets["transformer"]
             transformer.enable_gradient_checkpointing()
         self._policies = settings.policies()
+        for memory in self._policies:
+            if memory.compressed and not workshop.networks["transformer"].config.history_patches:  # type: ignore[union-attr]
+                raise InputError(
+                    f"stage {settings.name}: memory {memory} needs weights with patchifiers for compressed history: tune them first, "
+                    f"with history_patches: true"
+                )
         self.plain_attention = (
             self.device.type == "cpu" and settings.films * settings.chunks * workshop.tokens <= PLAIN_TOKENS
         )
@@ -113,8 +124,12 @@ class FilmStage:
         draws = Draws(batch, self.device)
         memory = draws.shared.choices(list(self._policies), list(self._policies.values()))[0]
         films = batch.films.on(self.device)
+        haze = None
+        if memory.compressed:
+            label = draws.shared.randint(*self.settings.history_noise)
+            haze = label, draws.normal(self.chunks(films, batch), *films.latents.shape[1:])
         if memory.shots is None:
-            return Scene(memory, films, None, draws)
+            return Scene(memory, films, None, haze, draws)
         pictures = films.keyframes
         if draws.shared.random() < self.settings.pinned:
             pictures = films.pins
@@ -124,7 +139,7 @@ class FilmStage:
         first = memory.starts(self.length)["shots"]
         noisy = torch.lerp(pictures, draws.normal(self.chunks(films, batch), *pictures.shape[1:]), label / 1000)
         positions = tuple(range(first, first + pictures.shape[2]))
-        return Scene(memory, films, Keyframes(noisy, 1, positions, label), draws)
+        return Scene(memory, films, Keyframes(noisy, 1, positions, label), haze, draws)
 
     @staticmethod
     def chunks(films: LatentFilm, batch: Batch) -> int:
@@ -149,14 +164,20 @@ class FilmStage:
             return latents
         return torch.cat([latents[:, :, -1:].expand(-1, -1, memory.state.frames, -1, -1), latents], dim=2)
 
-    def known(self, nets: nn.ModuleDict, scene: Scene, text: Tensor) -> list[Past] | None:
-        """Keys and values of the pictures, for one copy of the rows."""
-        if scene.pictures is None:
-            return None
+    def remember(self, nets: nn.ModuleDict) -> Remember:
+        """Gives keys and values of context, for one copy of the rows."""
         transformer: Any = nets["transformer"]
-        with self.arithmetic():
-            found: list[Past] = transformer.remember([scene.pictures], text)
-        return found
+
+        def known(context: list[Keyframes], text: Tensor) -> list[Past]:
+            with self.arithmetic():
+                found: list[Past] = transformer.remember(context, text)
+            return found
+
+        return known
+
+    def known(self, nets: nn.ModuleDict, scene: Scene, text: Tensor) -> list[Past] | None:
+        """Keys and values of the pictures."""
+        return None if scene.pictures is None else self.remember(nets)([scene.pictures], text)
 
     def flow(
         self,
@@ -178,29 +199,42 @@ class FilmStage:
         guide: RoutingGuide | None = None,
     ) -> Tensor:  # fmt: skip
         """The flow of noisy copies beside the clean rows, by teacher forcing."""
+        if scene.memory.compressed:
+            return self.beside_history(nets, scene, clean)(noisy, sigma_R, text)
         copies = len(noisy) // len(clean)
         packed = Packed(scene.memory, films, len(clean) // films, self.length, self.known(nets, scene, text))
         sigma = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R])
         out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed, guide)
         return out[len(clean) :]
 
-    def pages(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, text: Tensor, films: int) -> Packed:
-        """A clean pass; what it returns serves any number of passes over noisy copies alone."""
+    def sight(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, text: Tensor, films: int) -> Sight:
+        """What the rows see, after one clean pass where that takes one; it serves any number of passes over noisy copies alone."""
+        if scene.memory.compressed:
+            return self.beside_history(nets, scene, clean)
         chunks = len(clean) // films
         context = self.known(nets, scene, text)
         noting = Noting(Packed(scene.memory, films, chunks, self.length, context))
         self.flow(nets, clean, torch.zeros(len(clean), device=self.device), text, noting)
-        return Packed(scene.memory, films, chunks, self.length, context, noting.pages)
+        packed = Packed(scene.memory, films, chunks, self.length, context, noting.pages)
+        return PagesSight(partial(self.flow, nets), packed)
 
-    def guided(
-        self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Packed, guidance: float
-    ) -> Tensor:
+    def beside_history(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor) -> HistorySight:
+        """The rows' clean chunks as history of those that follow in the shot."""
+        assert scene.haze is not None
+        transformer: Any = nets["transformer"]
+        label, noise = scene.haze
+        return HistorySight(
+            partial(self.flow, nets), self.remember(nets), len(transformer.blocks), scene.memory, self.length,
+            scene.pictures, torch.lerp(clean, noise, label / 1000), scene.films.place, label,
+        )  # fmt: skip
+
+    @staticmethod
+    def guided(sight: Sight, x: Tensor, sigma_R: Tensor, text: Tensor, guidance: float) -> Tensor:
         """Guidance away from the same rows without prompt and pictures."""
-        told = self.flow(nets, x, sigma_R, text, context)
+        told = sight(x, sigma_R, text)
         if guidance == 1.0:
             return told
-        bare = Packed(context.memory, context.films, context.chunks, context.length, None, context.pages)
-        untold = self.flow(nets, x, sigma_R, torch.zeros_like(text), bare)
+        untold = sight(x, sigma_R, torch.zeros_like(text), pictures=False)
         return untold + guidance * (told - untold)
 
     def weight(self, films: LatentFilm, state: int) -> Tensor:

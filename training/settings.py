@@ -191,8 +191,6 @@ class FewStepSettings(FilmSettings):
     def _falling(self) -> FewStepSettings:
         if list(self.timesteps) != sorted(set(self.timesteps), reverse=True):
             raise ValueError(f"timesteps {list(self.timesteps)} must fall")
-        if any(memory.compressed for memory in self.policies()):
-            raise ValueError("memories with compressed cannot be distilled yet; use window, routed, state or shots")
         return self
 
 

@@ -101,7 +101,8 @@ class SmallWorld:
         """For every chunk its pins [C, c, K, h, w], and a caption that leaves the looks of the pinned to them: the cast's pictures,
         again and again, and in the last place mostly something else, as in the shot cache of a rollout."""
         rng = random.Random(f"pins/{film.seed}")
-        pins, captions = [], []
+        pins: list[Tensor] = []
+        captions = []
         for shot in film.shots:
             chunk = len(pins)
             roles = shot.staging.roles

@@ -6,17 +6,13 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..generator.contexts import Keyframes
-from ..generator.packed import NO_PAGES, Packed
 from ..generator.sampling import warp
-from ..generator.shot_cache import compressed_history
-from .film_stage import FilmStage, Scene, Workshop, add_noise
+from .film_stage import FilmStage, Workshop, add_noise
 from .films import Batch
 from .routing_guide import RoutingGuide
 from .settings import TuningSettings
@@ -50,10 +46,7 @@ class TuningStage(FilmStage):
         if settings.routing_guide:
             window = scene.memory.window_frames(self.length)
             guide = RoutingGuide(scene.films.shared, films, self.length, hidden, window)
-        if scene.memory.compressed:
-            flow = self._beside_history(scene, noisy, sigma, text, films)
-        else:
-            flow = self.forced(self.nets, scene, clean, noisy, sigma, text, films, guide)
+        flow = self.forced(self.nets, scene, clean, noisy, sigma, text, films, guide)
         error = (flow - (noise - target)).square()
         weight = self.weight(scene.films, hidden).repeat(settings.copies, 1, 1, 1, 1)
         losses = {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
@@ -61,31 +54,3 @@ class TuningStage(FilmStage):
             found = guide.losses(self.device)
             losses |= {"loss": losses["loss"] + settings.routing_guide * found["routing"], **found}
         return losses
-
-    def _beside_history(self, scene: Scene, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int) -> Tensor:
-        """The flow of rows that see no pages but the history of their shot in ever coarser patches, and pictures. Rows with
-        equally much history go together."""
-        segment, copies = scene.memory.compressed, len(noisy) // len(text)
-        assert segment is not None
-        chunks = len(text) // films
-        label = scene.draws.shared.randint(*self.settings.history_noise)
-        clean = scene.films.latents
-        hazy = torch.lerp(clean, scene.draws.normal(chunks, *clean.shape[1:]), label / 1000)
-        base = scene.memory.starts(self.length)["chunk"]
-        out = torch.empty_like(noisy)
-        for place in scene.films.place.unique().tolist():
-            rows = torch.nonzero(scene.films.place == place)[:, 0]
-            context: list[Keyframes] = []
-            if scene.pictures is not None:
-                context.append(replace(scene.pictures, latents=scene.pictures.latents[rows]))
-            if place:
-                history = torch.cat([hazy[rows - back] for back in range(place, 0, -1)], dim=2)
-                labelled = replace(segment, noise=label)
-                context += compressed_history(labelled, history[:, :, -segment.frames :], base)
-            transformer: Any = self.nets["transformer"]
-            with self.arithmetic():
-                known = transformer.remember(context, text[rows]) if context else None
-            every = (torch.arange(copies, device=self.device)[:, None] * len(text) + rows).flatten()
-            alone = Packed(scene.memory, len(rows), 1, self.length, known, pages=[NO_PAGES] * len(transformer.blocks))
-            out[every] = self.flow(self.nets, noisy[every], sigma_R[every], text[rows].repeat(copies, 1, 1), alone)
-        return out
