@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def read_tensors(path: Path, section: str | None = None) -> State:
         raise
     except FileNotFoundError as error:
         raise InputError(f"weights {path} do not exist") from error
+    except pickle.UnpicklingError as error:  # torch's own text tells how to run what is in it
+        raise InputError(f"weights {path} are no checkpoint, or hold more than tensors, which is not run") from error
     except Exception as error:  # file formats raise whatever they do
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise InputError(
