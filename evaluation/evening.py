@@ -14,6 +14,7 @@ from ..storyboard.caption import CUT_MARK, Role, Staging
 from ..storyboard.vocabulary import FULL, Vocabulary
 from ..training.world import CHUNK_SECONDS, SPLITS, Film, FilmShot, random_appearance, render_film
 from .films import Seen, Tally, summaries
+from .light import find_light
 from .readers import told_of
 from .recall import FRAMES_PER_CHUNK, as_chunks
 
@@ -62,7 +63,7 @@ def evaluate_evenings(
         seen(torch.cat([render.frames[: -len(made)], made]))
         reading = read(reader, made[2::4])
         true = told_of(last.staging, last.daylight.after(last.chunks * CHUNK_SECONDS / 2))
-        for name, tally in tallies.items():
-            tally.add(int(reading.frame[name] == true[name]), 1)
+        tallies["set"].add(int(reading.frame["set"] == true["set"]), 1)
+        tallies["light"].add(int(find_light(reader, made[2::4], reading) == true["light"]), 1)
         motion += float((made[1:] - made[:-1]).abs().mean()) * 1000
     return {"rates": summaries(tallies), "motion": round(motion / films, 3), "films": films}

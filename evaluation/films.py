@@ -20,6 +20,7 @@ from ..storyboard.caption import CUT_MARK
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL
 from ..training.world import CHUNK_SECONDS, SPLITS, Film, Split, random_film, render_film
+from .light import find_light
 from .readers import acting, find_actions, find_cuts, find_movement, told_of
 
 TOLERANCE_FRAMES = 4
@@ -77,7 +78,7 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
     """Adds one film to the tallies: what is seen by shot; cuts by frame; identity over cuts in a set."""
     per_chunk = len(frames) // sum(shot.chunks for shot in film.shots)
     start = 0
-    right = dict.fromkeys((*reader.frame, "camera", "action", *THINGS, *LOOKS), 0)
+    right = dict.fromkeys((*reader.frame, "light", "camera", "action", *THINGS, *LOOKS), 0)
     asked = dict(right)
     cuts: list[int] = []
     readings = []
@@ -87,7 +88,8 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
         readings.append(reading)
         staging = shot.staging
         true = told_of(staging, shot.daylight.after(shot.chunks * CHUNK_SECONDS / 2))
-        for name, word in reading.frame.items():
+        light = find_light(reader, frames[start + 2 : end : 4], reading)
+        for name, word in [*reading.frame.items(), ("light", light)]:
             asked[name] += 1
             right[name] += word == true[name]
         asked["camera"] += 1
@@ -139,7 +141,7 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Scores `films` held-out films; returns rates of the generator and of the readers on rendered truth."""
     names = (
-        *reader.frame, "camera", "action", *THINGS, *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
+        *reader.frame, "light", "camera", "action", *THINGS, *LOOKS, "cut", "cut precision", "same hue over a cut in one set",
     )  # fmt: skip
     made, truth = ({name: Tally() for name in names} for _ in range(2))
     began = time.perf_counter()

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..animatic.stage import LATEST, STILL, Daylight, Scene
+from ..animatic.stage import STILL, Daylight, Scene
 from ..generator.actions import EVERY, MOMENTS
-from ..generator.reader import CELL, LIGHTS, LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, FrameReader
+from ..generator.reader import CELL, LOOKS, READ_HEIGHT, READ_WIDTH, WHOLE, FrameReader
 from ..storyboard.caption import Role, Staging
 from ..storyboard.vocabulary import KINDS, PROPS
+from .light import third_of
 
 CUT_CHANGE, CUT_RATIO, CUT_RADIUS = 0.03, 1.3, 8
 SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
@@ -20,9 +21,8 @@ SHIFT_FRAMES, SHIFT_CAP, LARGEST_SHIFT = 6, 0.1, 14
 
 
 def told_of(staging: Staging, light: Daylight = STILL) -> dict[str, str]:
-    """What is true of a whole frame, by the words of `WHOLE`."""
-    third = min(int(light.later / LATEST * len(LIGHTS)), len(LIGHTS) - 1)
-    return {**{name: getattr(staging, name) for name in ("set", "time", "view", "weather")}, "light": LIGHTS[third]}
+    """What is true of a whole frame, by the words of `WHOLE`, and its light."""
+    return {**{name: getattr(staging, name) for name in WHOLE}, "light": third_of(light)}
 
 
 def acting(staging: Staging) -> list[Role]:

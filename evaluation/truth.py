@@ -16,9 +16,10 @@ import torch
 
 from ..animatic.stage import LATEST, Daylight, Scene
 from ..generator.bundle import Bundle
-from ..generator.reader import LIGHTS, LOOKS, THINGS, FrameReader, read
+from ..generator.reader import LOOKS, THINGS, FrameReader, read
 from ..storyboard.vocabulary import FULL
 from ..training.world import FPS, SPLITS, random_moment
+from .light import LIGHTS, find_light
 from .readers import acting, find_actions, find_cuts, find_movement, told_of
 
 FRAMES = 24
@@ -73,8 +74,9 @@ def _compare(
     reading, staging = read(reader, frames[2::4]), scene.staging
     true = told_of(staging, scene.daylight)
     for name, said in reading.frame.items():
-        if name != "light" or _is_clear(scene.daylight):
-            tables[name][true[name]][said] += 1
+        tables[name][true[name]][said] += 1
+    if _is_clear(scene.daylight):
+        tables["light"][true["light"]][find_light(reader, frames[2::4], reading)] += 1
     tables["camera"][staging.movement][find_movement(reader, frames)] += 1
     for what in THINGS:
         played = [getattr(role, what) for role in staging.roles if getattr(role, what)]

@@ -1,5 +1,5 @@
 """The frame reader: a small network that was trained on rendered truth of the small world and names what is on a frame: the kind
-of puppet of every cell, and its looks; set, hour, view, weather and light of the whole. The critic asks it who is there, evaluation
+of puppet of every cell, and its looks; set, hour, view and weather of the whole. The critic asks it who is there, evaluation
 what was made.
 
 Every score it gives is labelled with its own accuracy on rendered truth, which `evaluate readers` measures.
@@ -38,9 +38,7 @@ from .actions import ActionHead, follow
 
 READ_HEIGHT, READ_WIDTH = 64, 128
 CELL = 2
-LIGHTS = ("told", "late", "later")
-"""How far the light has gone towards the next time of day, in thirds of what it can."""
-WHOLE = {"set": SETS, "time": TIMES, "view": VIEWS, "weather": WEATHERS, "light": LIGHTS}
+WHOLE = {"set": SETS, "time": TIMES, "view": VIEWS, "weather": WEATHERS}
 """What is read of a whole frame."""
 THINGS = {"kind": KINDS, "prop": PROPS}
 """What fills cells of its own."""
@@ -120,8 +118,6 @@ class FrameReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def possible(self, name: str, logits: Tensor) -> Tensor:
         """Logits [B, n, …] without the words that are not known; the first of things is none of them."""
-        if name not in FIELDS:
-            return logits
         allowed = getattr(self.known, FIELDS[name])
         first = 1 if name in THINGS else 0
         left_out = [first + index for index, word in enumerate(self.words[name]) if word not in allowed]

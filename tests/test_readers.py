@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from filmwright.animatic.stage import Scene
+from filmwright.animatic.stage import Daylight, Scene
 from filmwright.cli import app
+from filmwright.evaluation.light import LIGHTS, find_light
 from filmwright.evaluation.readers import acting, labels_of
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers
@@ -18,10 +19,10 @@ from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
 from filmwright.generator.reader import WORDS, FrameReader, load_reader, read
 from filmwright.storyboard.caption import Appearance, Role, Staging
 from filmwright.storyboard.stage import open_generator
-from filmwright.storyboard.vocabulary import HUES, KINDS, PROPS
+from filmwright.storyboard.vocabulary import HUES, KINDS, PROPS, SETS, TIMES
 from typer.testing import CliRunner
 
-LESS_SURE = {"weather": 0.95, "light": 0.85, "pattern": 0.9, "accessory": 0.9, "prop": 0.95, "action": 0.7}
+LESS_SURE = {"weather": 0.95, "light": 0.97, "pattern": 0.9, "accessory": 0.9, "prop": 0.95, "action": 0.7}
 FOX = Role("fox", "stands", "right", Appearance("blue", "striped", "hat"))
 BIRD = Role("bird", "stands", "left", Appearance("red", "plain", "bare"))
 
@@ -90,6 +91,18 @@ def test_the_bundled_readers_know_rendered_truth() -> None:
     for name, rate in (sure | LESS_SURE).items():
         assert found["rendered"][name]["rate"] >= rate, name
         assert sum(sum(row.values()) for row in found["rendered"][name]["confusion"].values()) >= 30
+
+
+@pytest.mark.parametrize("place", SETS)
+def test_the_light_is_found_by_painting_the_set(place: str) -> None:
+    reader = load_reader(reader_folder("nano"))
+    for time in TIMES:
+        for later, word in zip((0.02, 0.2, 0.38), LIGHTS, strict=True):
+            staging = Staging("medium", place, time, "still", (FOX,))
+            lit = Scene(staging, width=128, height=64, layout_seed=9, daylight=Daylight(later, 1e-9))
+            frames = lit.draw(torch.zeros(1)).frames
+            told = {"set": place, "time": time, "weather": "clear"}
+            assert find_light(reader, frames, replace(read(reader, frames), frame=told)) == word, (time, later)
 
 
 def test_a_reader_says_only_what_can_be_there() -> None:
