@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.generator.contexts import Paged
 from filmwright.generator.pages import PageShape, PageStore
@@ -319,6 +320,13 @@ def test_an_interrupted_run_ends_in_the_weights_of_one_that_was_not(tmp_path: Pa
         ends.append({name: value.clone() for name, value in found.average.values.items()})
     for name, value in ends[0].items():
         assert torch.equal(value, ends[1][name]), name
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    lock = FileLock(str(tmp_path / ".lock"))
+    with lock, pytest.raises(InputError, match="another run is training in"):
+        train(recipe(CLIPS), Order(tmp_path, steps=1), quiet)
+    assert not (tmp_path / "eye").exists()
 
 
 def test_a_checkpoint_survives_a_full_disk_and_refuses_another_recipe(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..generator.bundle import quiet_libraries
 from ..storyboard.errors import InputError
@@ -12,6 +15,25 @@ from .parallel import choose_device, joined
 from .recipe import Recipe
 from .shop import Order, Shop
 from .trainer import Budget, Report, Run
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two runs in one folder would write over each other's checkpoints.
+
+    Raises:
+        InputError: another one is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(str(folder / ".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another run is training in {folder}: wait for it, or give another -o") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def train(recipe: Recipe, order: Order, report: Report) -> Path:
@@ -22,13 +44,13 @@ def train(recipe: Recipe, order: Order, report: Report) -> Path:
     then, so that latents keep their meaning).
 
     Raises:
-        InputError: unknown stage or device, no time, data or a checkpoint that does not fit.
+        InputError: unknown stage or device, no time, data or a checkpoint that does not fit, or another run in the folder.
     """
     if not 0 < order.minutes <= 100_000:
         raise InputError(f"--minutes {order.minutes:g} is out of range: give more than 0")
     stages = [recipe.stage(order.stage)] if order.stage else list(recipe.stages)
     quiet_libraries()
-    with joined(choose_device(order.device)) as world:
+    with joined(choose_device(order.device)) as world, _alone_in(order.folder) if world.rank == 0 else nullcontext():
         for stage in stages:
             for what, count in stage.examples().items():
                 if count % world.ranks:
