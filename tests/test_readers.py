@@ -13,10 +13,10 @@ from filmwright.cli import app
 from filmwright.evaluation.light import LIGHTS, find_light
 from filmwright.evaluation.readers import acting, labels_of
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
-from filmwright.evaluation.truth import evaluate_readers
+from filmwright.evaluation.truth import evaluate_readers, seen_looks
 from filmwright.generator.actions import follow
 from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
-from filmwright.generator.reader import WORDS, FrameReader, load_reader, read
+from filmwright.generator.reader import LOOKS, WORDS, FrameReader, load_reader, read
 from filmwright.storyboard.caption import Appearance, Role, Staging
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.vocabulary import HUES, KINDS, PROPS, SETS, TIMES
@@ -103,6 +103,13 @@ def test_the_light_is_found_by_painting_the_set(place: str) -> None:
             frames = lit.draw(torch.zeros(1)).frames
             told = {"set": place, "time": time, "weather": "clear"}
             assert find_light(reader, frames, replace(read(reader, frames), frame=told)) == word, (time, later)
+
+
+def test_looks_are_asked_for_where_they_can_be_seen() -> None:
+    assert seen_looks(scene(FOX), 0) == list(LOOKS)
+    horse = Role("horse", "walks", "right", FOX.appearance)
+    close = Scene(Staging("over", "meadow", "day", "still", (horse, BIRD)), width=128, height=64)
+    assert "accessory" not in seen_looks(close, 0)  # its head is above the frame
 
 
 def test_a_reader_says_only_what_can_be_there() -> None:
