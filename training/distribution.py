@@ -209,6 +209,7 @@ class DistributionStage(TaughtStage):
         self._features.clear()
         flow = run()
         features = torch.cat(self._features)[-len(flow) :]
+        self._features.clear()
         if scene.memory.compressed:  # rows went by their place in the shot
             features = features[torch.cat(by_place(scene.films.place)).argsort()]
         hidden = scene.memory.state.frames if scene.memory.state else 0
