@@ -14,6 +14,7 @@ from filelock import FileLock
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.generator.contexts import Paged
 from filmwright.generator.pages import PageShape, PageStore
+from filmwright.generator.precision import arithmetic
 from filmwright.generator.shot_cache import gather_context
 from filmwright.generator.transformer import CausalWanTransformer3DModel
 from filmwright.storyboard.caption import caption, parse_caption
@@ -89,6 +90,17 @@ def held_out_loss(stage: Any, made: Shop) -> float:
     stream = FilmStream(world.film, seed=9)
     with torch.no_grad():
         return sum(float(stage.loss(stream.batch(step, 4), step, 1.0)["loss"]) for step in range(4)) / 4
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_products_are_bf16_only_where_the_processor_has_it_unless_the_recipe_says(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filmwright.generator.precision.bf16_is_native", lambda device_type: native)
+    a = torch.ones(2, 2)
+    for precision, expected in (("auto", native), ("bf16", True), ("fp32", False)):
+        with arithmetic(CPU, precision):  # type: ignore[arg-type]
+            assert (a @ a).dtype == (torch.bfloat16 if expected else torch.float32)
 
 
 def test_the_autoencoder_learns() -> None:
