@@ -5,6 +5,7 @@ Legend: `F` frames, `H` rows, `W` columns, `S`, `T` rows and columns of a puppet
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -174,6 +175,15 @@ class Scene:
             painted.append(_Painted(far, near, near_alpha, torch.tensor(air.light(PUPPET_LIGHT))[:, None, None]))
         self._first, self._last = painted[0], painted[-1]
         self._stills: dict[int, Tensor] = {}
+
+    def dressed(self, role: int, look: Appearance) -> Scene:
+        """The same scene with another look of a role; nothing is painted anew."""
+        again = copy.copy(self)
+        roles = list(self.staging.roles)
+        roles[role] = replace(roles[role], appearance=look)
+        again.staging = replace(self.staging, roles=tuple(roles))
+        again._cast = _stands(again.staging, self._centre_y)
+        return again
 
     def _camera_x(self, seconds: Tensor) -> Tensor:
         if self.staging.movement == "still":

@@ -19,7 +19,6 @@ import torch
 from ..animatic.stage import LATEST, Daylight, Scene
 from ..generator.bundle import Bundle
 from ..generator.reader import LOOKS, THINGS, FrameReader, read
-from ..storyboard.caption import Appearance
 from ..storyboard.vocabulary import FULL
 from ..training.world import FPS, SPLITS, random_moment
 from .light import LIGHTS, find_light
@@ -113,20 +112,13 @@ def _compare(
 
 def seen_looks(scene: Scene, role: int) -> list[str]:
     """The looks of a role that can be told from the others on the frames that are read: the scene is drawn with each of them."""
-    seconds, staging = torch.arange(FRAMES)[2::4] / FPS, scene.staging
-    look = staging.roles[role].appearance
+    seconds, look = torch.arange(FRAMES)[2::4] / FPS, scene.staging.roles[role].appearance
     if look is None:
         return []
-
-    def drawn(with_look: Appearance) -> torch.Tensor:
-        roles = [replace(r, appearance=with_look) if i == role else r for i, r in enumerate(staging.roles)]
-        again = Scene(replace(staging, roles=tuple(roles)), width=scene.width, height=scene.height)
-        return again.draw(seconds).frames
-
-    own = drawn(look)
-    found = []
+    own, found = scene.draw(seconds).frames, []
     for name, words in LOOKS.items():
-        others = (drawn(replace(look, **{name: word})) for word in words if word != getattr(look, name))
+        looks = (replace(look, **{name: word}) for word in words if word != getattr(look, name))
+        others = (scene.dressed(role, other).draw(seconds).frames for other in looks)
         changes = [float(((other - own).abs().amax(dim=1) > PLAINLY).float().mean()) for other in others]
         if min(changes) >= SEEN:
             found.append(name)
