@@ -28,7 +28,7 @@ from .contexts import Alone, Context, Paged
 from .memory import Memory
 from .noise import noise
 from .pages import OutOfPages, PageShape, PageStore, free_bytes, largest_window
-from .sampling import guided, sample
+from .sampling import sample
 from .shot_cache import ShotCache, gather_context
 
 KEYFRAME_CANDIDATES = 3
@@ -173,7 +173,7 @@ class ModelRollout:
                 told, untold = (self._pass(x, sigma * 1000, *seen) for seen in ((text, paged), (nothing, less)))
             else:
                 told, untold = self._pass(x.expand(2, -1, -1, -1, -1), sigma * 1000, both, paged).chunk(2)
-            return guided(sampling, told, untold, x, sigma)
+            return untold + sampling.guidance * (told - untold)
 
         def draw_noise(step: int) -> Tensor:
             shape = (1, self._channels, frames, *self._latent)

@@ -55,11 +55,6 @@ def warp(time: Time, shift: float) -> Time:
     return shift * time / (1 + (shift - 1) * time)
 
 
-def guided(sampling: Sampling, told: Tensor, untold: Tensor, x: Tensor, sigma: float) -> Tensor:
-    """Classifier-free guidance of the flow at `x`."""
-    return untold + sampling.guidance * (told - untold)
-
-
 def few_step(predict: Predict, draw_noise: DrawNoise, sigmas: list[float]) -> Tensor:
     """Predicts x0, adds fresh noise at the next level, and again."""
     x = draw_noise(0)
