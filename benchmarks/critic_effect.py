@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic, wrong_puppets
-from filmwright.agents.floor import MAX_INTERVENTIONS
+from filmwright.agents.floor import MAX_INTERVENTIONS, MAX_TAKES
 from filmwright.agents.prompts import kinds_asked
 from filmwright.evaluation.films import Tally
 from filmwright.generator.reader import load_reader, read
@@ -27,24 +27,34 @@ from filmwright.training.world import SPLITS, Film, random_film
 
 
 def shoot(generator: Generator, film: Film, seed: int, critic: Critic) -> tuple[list[Frames], int]:
-    """The frames of every shot, and how often the critic stepped in."""
+    """The frames of every shot, and how often the critic stepped in: as the director has it, so often a take, and so many takes."""
     rollout, chunk, stepped_in = generator.start(seed), 0, 0
     shots: list[Frames] = []
     for number, shot in enumerate(film.shots):
         prompt = film.prompts()[chunk].removeprefix(CUT_MARK)
         rollout.begin_shot(prompt, shot=f"s{number}", take=1)
         chunk += shot.chunks
-        before, made, left = (shots[-1][-1:] if shots else None), [], MAX_INTERVENTIONS
+        before, made = (shots[-1][-1:] if shots else None), []
+        left, takes = MAX_INTERVENTIONS, MAX_TAKES - 1
         while len(made) < shot.chunks:
             frames = rollout.step().frames
             measures = generator.measure(frames, prompt, (), before if not made else None)
             floor, asked = generator.profile.prompt_floor, kinds_asked(prompt)
-            look = Look(measures, prompt, len(made), number > 0 and not made, floor, left, 0, asked=asked)
-            if left and critic.review(look).action == "rewind":
+            verdict = critic.review(
+                Look(measures, prompt, len(made), number > 0 and not made, floor, left, takes, asked=asked)
+            )
+            stepped_in += verdict.action in ("rewind", "reprompt", "reshoot")
+            if verdict.action == "rewind":
                 rollout.rewind(1)
-                left, stepped_in = left - 1, stepped_in + 1
+                left -= 1
+            elif verdict.action == "reshoot":
+                rollout.rewind(len(made) + 1)
+                made, left, takes = [], MAX_INTERVENTIONS, takes - 1
             else:
                 made.append(frames)
+                if verdict.action == "reprompt" and verdict.prompt:
+                    rollout.reprompt(verdict.prompt)
+                    left -= 1
         shots.append(np.concatenate(made))
     return shots, stepped_in
 

@@ -125,6 +125,26 @@ def evaluate_gaps(
         _show(found, recall_table, json, reader)
 
 
+@evaluate_app.command("drift")
+def evaluate_long_films(
+    generator: GeneratorArg = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make, each of more than 200 chunks.")] = 8,
+    chunks: Annotated[int, typer.Option("--chunks", min=40, max=100_000, help="Look around this chunk, against around chunk 20.")] = 200,
+    memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
+    debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads whether long films drift: set, time, view, kind and hue late against early."""
+    with reported(debug):
+        from ..evaluation.drift import evaluate_drift
+        from .tables import drift_table
+
+        made, judge = _opened(generator, memory, reader)
+        found = evaluate_drift(
+            made, judge, films=films, seed=seed, last=chunks, on_film=_counter("film", films), split=_held_out(split)
+        )
+        _show(found, drift_table, json, reader)
+
+
 @evaluate_app.command("readers")
 def evaluate_truth(
     generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",

@@ -207,6 +207,23 @@ def recall_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def drift_table(found: dict[str, Any]) -> str:
+    """Rates early and late."""
+    early, last = found["early"], found["last"]
+    lines = [
+        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} films",
+        f"scored by {found['scored_by']}", "",
+        f"{'':6} {f'around chunk {early}':>22} {f'around chunk {last}':>22}",
+    ]  # fmt: skip
+    for name in dict.fromkeys(key.partition(" at ")[0] for key in found["made"]):
+        both = (found["made"].get(f"{name} at {at}") for at in (early, last))
+        lines.append(f"{name:6} " + " ".join(_with_interval(rate) for rate in both))
+    errors = [found["error"][str(at)] for at in (early, last)]
+    ratio = f", {found['ratio']:.2f} times as much" if found["ratio"] is not None else ""
+    lines.append(f"wrong in the mean: {errors[0]:.1%} early, {errors[1]:.1%} late{ratio}")
+    return "\n".join(lines)
+
+
 def claims_table(found: dict[str, Any]) -> str:
     """What came out of the papers' claims."""
     lines = [f"{found['weights']}, {found['films']} films for each number; scored by {found['scored_by']}"]

@@ -101,7 +101,7 @@ class Lab:
 
     def trained(
         self, name: str, *stages: dict[str, Any], after: str | None = None, memory: str = "window(3)", length: int = 3,
-        times: float = 1.0, like: str | None = None,
+        times: float = 1.0, like: str | None = None, scratch: bool = False,
     ) -> Path:  # fmt: skip
         """Weights that these stages make of the lab's own (their `base`), each for the lab's minutes, on films in the words that
         those know; returns their folder.
@@ -110,13 +110,16 @@ class Lab:
             after: what was trained before under that name, whose stages these go on from.
             times: as many minutes.
             like: what was trained before under that name; these take as many steps, however busy the machine is meanwhile.
+            scratch: from nothing instead, but for the autoencoder and the text encoder.
         """
         folder, noted = self.folder / "trained" / name, "stages.json"
         if (folder / noted).is_file():
             return folder / "model"
         self.tell(f"training {name}: {self.minutes * times * len(stages):g} minutes")
-        earlier = [self._base(folder, memory, any(stage.get("history_patches") for stage in stages))]
-        if after is not None:
+        if after is None:
+            patches = any(stage.get("history_patches") for stage in stages)
+            earlier = [self._base(folder, memory, patches, scratch)]
+        else:
             before = self.folder / "trained" / after
             earlier = json.loads((before / noted).read_text(encoding="utf-8"))
             for stage in earlier:
@@ -129,7 +132,7 @@ class Lab:
         })  # fmt: skip
         for stage in stages:
             steps = self.steps()[f"{like}/{stage['name']}"] if like else None
-            order = Order(folder, "cpu", self.minutes * times, steps, stage["name"], self.seed)
+            order = Order(folder, "cpu", self.minutes * times, steps, stage["name"], self.seed, scratch)
             train(recipe, order, lambda progress: None)
         write_text(folder / noted, json.dumps(made, indent=1))
         return folder / "model"
@@ -143,10 +146,14 @@ class Lab:
                 found[f"{folder.parent.name}/{folder.name}"] = int(whole[1]["step"])
         return found
 
-    def _base(self, folder: Path, memory: str, history_patches: bool) -> dict[str, Any]:
-        """The lab's own weights as a stage that has run."""
-        for part in ("transformer", "text_encoder", "tokenizer", "vae", "clip", "reader"):
+    def _base(self, folder: Path, memory: str, history_patches: bool, scratch: bool) -> dict[str, Any]:
+        """The lab's own weights as a stage that has run; where the transformer is to come from nothing, as one that taught reading
+        alone."""
+        parts = ["text_encoder", "tokenizer", "vae", "clip", "reader"]
+        for part in parts if scratch else ["transformer", *parts]:
             shutil.copytree(self.weights / part, folder / "base" / part, dirs_exist_ok=True)
+        if scratch:
+            return {"name": "base", "kind": "text", "learning_rate": 1e-4}
         return {
             "name": "base", "kind": "tuning", "learning_rate": 1e-4, "memories": {memory: 1}, "history_patches": history_patches,
         }  # fmt: skip

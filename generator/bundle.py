@@ -201,8 +201,7 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
             if own
             else wan_profile(folder)
         )
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
-        sampling = Sampling(**values)
+        sampling = Sampling.of(profile.sampling)
         part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"

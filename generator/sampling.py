@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ class Sampling:
     shift: float = 5.0
     guidance: float = 1.0
     recall_above: float = 1.0
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Sampling:
+        """From a profile's JSON."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def sigmas(self) -> list[float]:
         """Noise levels at which the model is asked, in order."""

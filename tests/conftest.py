@@ -102,3 +102,13 @@ def wan_bundle(wan_folder: Path) -> Path:
     (wan_folder / "transformer").rename(bundle / "transformer")
     (bundle / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
     return bundle
+
+
+@pytest.fixture
+def small_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size that trains within seconds (`small_runs.SMALL`)."""
+    from filmwright.training.sizes import SIZES
+
+    from .small_runs import SMALL
+
+    monkeypatch.setitem(SIZES, "small", SMALL)

@@ -116,6 +116,7 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
         assert Path(f"lab/trained/{arm}/few/transformer").is_dir()
         assert load_bundle(Path(f"lab/trained/{arm}/model"), ALONE.device).vocabulary == KNOWN  # no word is new
     steps = found["steps"]
+    assert steps["no-cuts/first"] > 0
     assert all(steps[f"multi-shot/{stage}"] == steps[f"single-shot/{stage}"] > 0 for stage in ("more", "few"))
 
 
@@ -127,6 +128,18 @@ def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: 
     rows = [row for arm in measured for row in arm["rows"]]
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["unit"] == "part")
     assert all(row["asked"] > 0 for row in rows)
+
+
+def test_long_films_are_read_early_and_late(weights: Path) -> None:
+    command = ["evaluate", "drift", str(weights), "--films", "1", "--chunks", "40", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert {f"set at {at}" for at in (20, 40)} < set(found["made"])
+    assert found["made"]["set at 40"]["asked"] >= 3
+    wrong = [1 - rate["rate"] for name, rate in found["made"].items() if name.endswith("at 40")]
+    assert found["error"]["40"] == pytest.approx(sum(wrong) / len(wrong), abs=1e-3)
+    assert "wrong in the mean" in result.output
 
 
 def test_results_of_other_weights_or_minutes_are_refused(weights: Path, tmp_path: Path) -> None:

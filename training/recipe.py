@@ -16,6 +16,7 @@ from .settings import (
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
+    DecoderSettings,
     DistributionSettings,
     FilmSettings,
     LoraSettings,
@@ -31,10 +32,10 @@ from .sizes import SIZES
 
 RECIPES = Path(__file__).parent / "recipes"
 
-SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings)
+SMALL_WORLD_ONLY = (AutoencoderSettings, DecoderSettings, TextSettings, ClipSettings, ReaderSettings)
 Stage = Annotated[
     AutoencoderSettings | TextSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings
-    | ClipSettings | ReaderSettings,
+    | DecoderSettings | ClipSettings | ReaderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

@@ -239,6 +239,23 @@ class DistributionSettings(FewStepSettings):
     clamp: tuple[Timestep, Timestep] = (20, 980)
 
 
+class DecoderSettings(FilmSettings):
+    """The autoencoder's decoder on latents that the transformer made of noised true ones. It makes no transformer.
+
+    Attributes:
+        skip: how many of the sampler's steps are left out at least: from the noise there, what is in a film comes back as it was.
+        blocks: memory blocks at each level of the decoder, where it is to get more than it has.
+        adversarial: weight of the judge's loss; 0 leaves it out.
+        judge_rate: the judge's learning rate.
+    """
+
+    kind: Literal["decoder"]
+    skip: int = Field(default=6, ge=0)
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    adversarial: float = Field(default=0.05, ge=0)
+    judge_rate: float = Field(default=4e-4, gt=0, le=1)
+
+
 class LoraSettings(TuningSettings):
     """Tuning of low-rank adapters on a model whose own weights stay as they are (peft)."""
 
