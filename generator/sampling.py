@@ -41,7 +41,8 @@ class Sampling:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Sampling:
         """From a profile's JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**given)
 
     def sigmas(self) -> list[float]:
         """Noise levels at which the model is asked, in order."""

@@ -59,18 +59,24 @@ class Judge(nn.Module):
         return logits.float()
 
 
+def depth_of(autoencoder: TinyVideoAutoencoder) -> tuple[int, ...]:
+    """Memory blocks at each level of its decoder."""
+    config: Any = autoencoder.config
+    return tuple(config.decoder_blocks)
+
+
 def deepened(autoencoder: TinyVideoAutoencoder, blocks: tuple[int, ...]) -> TinyVideoAutoencoder:
     """The same autoencoder with more memory blocks in its decoder, which change nothing before they are trained."""
     config: Any = autoencoder.config
     fresh: Any = TinyVideoAutoencoder.from_config({**config, "decoder_blocks": blocks})
     fresh.encoder.load_state_dict(autoencoder.encoder.state_dict())
-    had, level, place = list(autoencoder.decoder), -1, 0
+    had, depth, level, place = list(autoencoder.decoder), depth_of(autoencoder), -1, 0
     before: nn.Module | None = None
     for layer in fresh.decoder:
         if isinstance(layer, MemoryBlock):
             level, place = (level, place + 1) if isinstance(before, MemoryBlock) else (level + 1, 0)
         before = layer
-        if isinstance(layer, MemoryBlock) and place >= config.decoder_blocks[level]:
+        if isinstance(layer, MemoryBlock) and place >= depth[level]:
             continue
         layer.load_state_dict(had.pop(0).state_dict())
     return fresh  # type: ignore[no-any-return]
@@ -87,8 +93,8 @@ class DecoderStage(FilmStage):
         super().__init__(settings, workshop)
         self.nets.requires_grad_(False)
         self.world, self.sampling = world, sampling
-        blocks = settings.blocks or autoencoder.config.decoder_blocks  # type: ignore[attr-defined]
-        self.autoencoder = deepened(autoencoder, tuple(blocks)).to(self.device)
+        self.autoencoder: Any = deepened(autoencoder, settings.blocks or depth_of(autoencoder))
+        self.autoencoder.to(self.device)
         self.autoencoder.encoder.requires_grad_(False)
         self.judge = Judge().to(self.device)
         self._remade: tuple[int, Tensor, Tensor] | None = None
@@ -138,9 +144,10 @@ class DecoderStage(FilmStage):
             self._remade = batch.seed, *self.remade(batch)
         with self.arithmetic():
             made, _ = self.autoencoder.paint(self._remade[1], None, self._remade[2])
-        return made.float()
+        painted: Tensor = made.float()
+        return painted
 
-    def loss(self, batch: Painted, step: int, progress: float) -> dict[str, Tensor]:  # type: ignore[override]
+    def loss(self, batch: Painted, step: int, progress: float) -> dict[str, Tensor]:
         true = batch.frames.to(self.device)
         if self.part(step) == "decoder":
             return self._decoder(self.paint(batch.batch), true, batch.puppets.to(self.device))
@@ -165,6 +172,6 @@ class DecoderStage(FilmStage):
 
     def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes `vae/`."""
-        model: Any = deepened(self.autoencoder, self.autoencoder.config.decoder_blocks)  # type: ignore[attr-defined]
+        model: Any = deepened(self.autoencoder, depth_of(self.autoencoder))
         model.decoder.load_state_dict(averaged)
         model.save_pretrained(folder / "vae")
