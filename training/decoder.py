@@ -93,8 +93,8 @@ class DecoderStage(FilmStage):
         super().__init__(settings, workshop)
         self.nets.requires_grad_(False)
         self.world, self.sampling = world, sampling
-        self.autoencoder: Any = deepened(autoencoder, settings.blocks or depth_of(autoencoder))
-        self.autoencoder.to(self.device)
+        deeper: Any = deepened(autoencoder, settings.blocks or depth_of(autoencoder))
+        self.autoencoder = deeper.to(self.device)
         self.autoencoder.encoder.requires_grad_(False)
         self.judge = Judge().to(self.device)
         self._remade: tuple[int, Tensor, Tensor] | None = None
