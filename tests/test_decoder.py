@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
+from filmwright.storyboard.errors import InputError
 from filmwright.training.decoder import DecoderStage, deepened
 from filmwright.training.shop import Shop
 from filmwright.training.trainer import Budget, Run
@@ -42,6 +43,13 @@ def test_more_blocks_change_nothing_before_they_are_trained() -> None:
         assert torch.equal(deeper.paint(latents, None, starts)[0], plain.paint(latents, None, starts)[0])
 
 
+def test_a_decoder_is_not_made_shallower(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(), decoder(blocks=(1, 2, 1)))
+    run(made, "base", 1)
+    with pytest.raises(InputError, match=r"blocks \[1, 2, 1\] are fewer than the decoder has: \[2, 2, 1\]"):
+        made.stage(made.recipe.stage("paint"))
+
+
 def test_shots_are_painted_as_a_rollout_decodes_them(tmp_path: Path) -> None:
     """A stream restarts at every shot: each equals itself decoded alone."""
     _, stage = staged(tmp_path, chunks=4, cuts=0.5)
@@ -58,7 +66,7 @@ def test_shots_are_painted_as_a_rollout_decodes_them(tmp_path: Path) -> None:
 
 
 def test_without_noise_the_latents_are_the_true_ones(tmp_path: Path) -> None:
-    _, stage = staged(tmp_path, skip=12)  # all of the sampler's steps
+    _, stage = staged(tmp_path, noise=0.0)
     batch = stage.batch(0).batch
     latents, _ = stage.remade(batch)
     true = batch.films.latents.transpose(1, 2).unflatten(0, (2, 3)).flatten(1, 2)
@@ -66,7 +74,7 @@ def test_without_noise_the_latents_are_the_true_ones(tmp_path: Path) -> None:
 
 
 def test_the_decoder_learns_and_latents_keep_their_meaning(tmp_path: Path) -> None:
-    made, stage = staged(tmp_path, blocks=(2, 2, 2), skip=9)
+    made, stage = staged(tmp_path, blocks=(2, 2, 2), noise=0.5)
     trained = {name: p.clone() for name, p in stage.nets.named_parameters()}
     batch = stage.batch(1001)
     before = float(stage.loss(batch, 1001, 0.0)["mae"].detach())
@@ -81,7 +89,7 @@ def test_the_decoder_learns_and_latents_keep_their_meaning(tmp_path: Path) -> No
 
 
 def test_the_judge_asks_for_true_frames(tmp_path: Path) -> None:
-    _, stage = staged(tmp_path, judge_rate=3e-3, skip=9)
+    _, stage = staged(tmp_path, judge_rate=3e-3, learning_rate=1e-9)  # the decoder stays
     found = Run(stage, tmp_path / "paint", ALONE, 0, quiet)
     found.go(Budget(steps=60))
     batch = stage.batch(1001)

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..generator.autoencoder import MemoryBlock, TinyVideoAutoencoder
 from ..generator.sampling import Sampling
+from ..storyboard.errors import InputError
 from .film_stage import FilmStage, Workshop, add_noise
 from .films import Batch
 from .settings import DecoderSettings
@@ -93,7 +94,13 @@ class DecoderStage(FilmStage):
         super().__init__(settings, workshop)
         self.nets.requires_grad_(False)
         self.world, self.sampling = world, sampling
-        deeper: Any = deepened(autoencoder, settings.blocks or depth_of(autoencoder))
+        had = depth_of(autoencoder)
+        blocks = settings.blocks or had
+        if any(mine < before for mine, before in zip(blocks, had, strict=True)):
+            raise InputError(
+                f"stage {settings.name}: blocks {list(blocks)} are fewer than the decoder has: {list(had)}"
+            )
+        deeper: Any = deepened(autoencoder, blocks)
         self.autoencoder = deeper.to(self.device)
         self.autoencoder.encoder.requires_grad_(False)
         self.judge = Judge().to(self.device)
@@ -124,7 +131,7 @@ class DecoderStage(FilmStage):
         chunks = self.chunks(scene.films, batch)
         clean = self.with_state(scene.memory, scene.films.latents)
         levels = [*self.sampling.sigmas(), 0.0]
-        began = scene.draws.shared.randrange(self.settings.skip, len(levels))
+        began = scene.draws.shared.choice([at for at, level in enumerate(levels) if level <= self.settings.noise])
         with torch.no_grad():
             text = self.text(self.nets, scene.films)
             sight = self.sight(self.nets, scene, clean, text, films)

@@ -46,6 +46,10 @@ FEWEST_WORDS = {
 """What a film of the small world is drawn from."""
 
 
+def _makes_transformer(stage: StageSettings | None) -> bool:
+    return isinstance(stage, FilmSettings) and not isinstance(stage, DecoderSettings)
+
+
 class Recipe(Settings):
     """A whole recipe.
 
@@ -104,7 +108,7 @@ class Recipe(Settings):
                         )
                 for role in ("start", "teacher"):
                     wanted = getattr(stage, role, None)
-                    if wanted is not None and not isinstance(seen.get(wanted), FilmSettings):
+                    if wanted is not None and not _makes_transformer(seen.get(wanted)):
                         raise ValueError(
                             f"stage {stage.name}: {role} {wanted!r} is no earlier stage of the transformer"
                         )
@@ -113,7 +117,7 @@ class Recipe(Settings):
             parse_memory(self.memory)
         elif self.size is not None:
             raise ValueError("memory: name the default memory of the result, such as window(3)")
-        if self.result is not None and not isinstance(seen.get(self.result), FilmSettings):
+        if self.result is not None and not _makes_transformer(seen.get(self.result)):
             raise ValueError(f"result {self.result!r} is no stage of the transformer")
         return self
 

@@ -13,6 +13,7 @@ from .world import USUAL, Habits
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Depth = Annotated[int, Field(ge=1)]
 Timestep = Annotated[int, Field(ge=0, le=999)]
 
 
@@ -243,16 +244,16 @@ class DecoderSettings(FilmSettings):
     """The autoencoder's decoder on latents that the transformer made of noised true ones. It makes no transformer.
 
     Attributes:
-        skip: how many of the sampler's steps are left out at least: from the noise there, what is in a film comes back as it was.
+        noise: highest level from which films are denoised again; what is in them then still comes back as it was.
         blocks: memory blocks at each level of the decoder, where it is to get more than it has.
         adversarial: weight of the judge's loss; 0 leaves it out.
         judge_rate: the judge's learning rate.
     """
 
     kind: Literal["decoder"]
-    skip: int = Field(default=6, ge=0)
-    blocks: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    adversarial: float = Field(default=0.05, ge=0)
+    noise: Fraction = 0.75
+    blocks: tuple[Depth, Depth, Depth] | None = None
+    adversarial: float = Field(default=0.1, ge=0)
     judge_rate: float = Field(default=4e-4, gt=0, le=1)
 
 
