@@ -160,15 +160,9 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def decode(self, latents_BFCHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """Normalised latents of a stretch of one stream to video in 0 … 1, and the memory to go on with."""
-        video, memory = self.paint(latents_BFCHW, memory)
-        return video.clamp(0.0, 1.0), memory
-
-    def paint(
-        self, latents_BFCHW: Tensor, memory: Memory | None = None, starts_BF: Tensor | None = None
-    ) -> tuple[Tensor, Memory]:
-        """`decode`, un-clamped, for training; `starts_BF` as for `encode`."""
         mean, std = self._statistics(latents_BFCHW)
-        return run_layers(self.decoder, latents_BFCHW * std + mean, memory, starts_BF)
+        video, memory = run_layers(self.decoder, latents_BFCHW * std + mean, memory, None)
+        return video.clamp(0.0, 1.0), memory
 
     def reconstruct(self, video_BTCHW: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
         """For training: the un-clamped reconstruction and the raw latents, with noise on what the decoder sees."""

@@ -201,7 +201,8 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
             if own
             else wan_profile(folder)
         )
-        sampling = Sampling.of(profile.sampling)
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
+        sampling = Sampling(**values)
         part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"

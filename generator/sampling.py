@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,12 +37,6 @@ class Sampling:
     shift: float = 5.0
     guidance: float = 1.0
     recall_above: float = 1.0
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Sampling:
-        """From a profile's JSON."""
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**given)
 
     def sigmas(self) -> list[float]:
         """Noise levels at which the model is asked, in order."""

@@ -41,7 +41,7 @@ def _barrier() -> None:
 
 @dataclass(frozen=True)
 class State:
-    """Everything a run goes on with: the trained weights of its parts and their buffers, their optimisers, and the average."""
+    """Everything a run goes on with: the trained weights of its parts, their optimisers, and the average."""
 
     parts: dict[str, nn.Module]
     trained: dict[str, dict[str, nn.Parameter]]
@@ -56,10 +56,6 @@ class State:
         state: dict[str, Any] = {"average": self.average}
         for part, weights in self.trained.items():
             state[f"part/{part}"] = weights
-        for part, module in self.parts.items():
-            kept_too = set(module.state_dict()) & {name for name, _ in module.named_buffers()}
-            if kept_too:
-                state[f"buffers/{part}"] = {name: b for name, b in module.named_buffers() if name in kept_too}
         for mark in warm:
             part, _, index = mark.rpartition("/")
             names = {id(p): name for name, p in self.trained[part].items()}

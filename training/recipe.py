@@ -16,7 +16,6 @@ from .settings import (
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
-    DecoderSettings,
     DistributionSettings,
     FilmSettings,
     LoraSettings,
@@ -32,10 +31,10 @@ from .sizes import SIZES
 
 RECIPES = Path(__file__).parent / "recipes"
 
-SMALL_WORLD_ONLY = (AutoencoderSettings, DecoderSettings, TextSettings, ClipSettings, ReaderSettings)
+SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings)
 Stage = Annotated[
     AutoencoderSettings | TextSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings
-    | DecoderSettings | ClipSettings | ReaderSettings,
+    | ClipSettings | ReaderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -44,10 +43,6 @@ FEWEST_WORDS = {
     "kinds": 3, "hues": 5, "patterns": 1, "sets": 2, "times": 1, "views": 1, "actions": 1, "movements": 3, "facings": 2,
 }  # fmt: skip
 """What a film of the small world is drawn from."""
-
-
-def _makes_transformer(stage: StageSettings | None) -> bool:
-    return isinstance(stage, FilmSettings) and not isinstance(stage, DecoderSettings)
 
 
 class Recipe(Settings):
@@ -108,7 +103,7 @@ class Recipe(Settings):
                         )
                 for role in ("start", "teacher"):
                     wanted = getattr(stage, role, None)
-                    if wanted is not None and not _makes_transformer(seen.get(wanted)):
+                    if wanted is not None and not isinstance(seen.get(wanted), FilmSettings):
                         raise ValueError(
                             f"stage {stage.name}: {role} {wanted!r} is no earlier stage of the transformer"
                         )
@@ -117,7 +112,7 @@ class Recipe(Settings):
             parse_memory(self.memory)
         elif self.size is not None:
             raise ValueError("memory: name the default memory of the result, such as window(3)")
-        if self.result is not None and not _makes_transformer(seen.get(self.result)):
+        if self.result is not None and not isinstance(seen.get(self.result), FilmSettings):
             raise ValueError(f"result {self.result!r} is no stage of the transformer")
         return self
 

@@ -13,7 +13,6 @@ from .world import USUAL, Habits
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Depth = Annotated[int, Field(ge=1)]
 Timestep = Annotated[int, Field(ge=0, le=999)]
 
 
@@ -238,23 +237,6 @@ class DistributionSettings(FewStepSettings):
     horizon: float = Field(default=1.0, ge=1)
     through: int = Field(default=0, ge=0, le=8)
     clamp: tuple[Timestep, Timestep] = (20, 980)
-
-
-class DecoderSettings(FilmSettings):
-    """The autoencoder's decoder on latents that the transformer made of noised true ones. It makes no transformer.
-
-    Attributes:
-        noise: highest level from which films are denoised again; what is in them then still comes back as it was.
-        blocks: memory blocks at each level of the decoder, where it is to get more than it has.
-        adversarial: weight of the judge's loss; 0 leaves it out.
-        judge_rate: the judge's learning rate.
-    """
-
-    kind: Literal["decoder"]
-    noise: Fraction = 0.75
-    blocks: tuple[Depth, Depth, Depth] | None = None
-    adversarial: float = Field(default=0.1, ge=0)
-    judge_rate: float = Field(default=4e-4, gt=0, le=1)
 
 
 class LoraSettings(TuningSettings):

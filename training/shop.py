@@ -15,7 +15,6 @@ from torch import nn
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.bundle import BUNDLED, Bundle, load_bundle, load_transformer, weights_folder
 from ..generator.clip import load_clip
-from ..generator.sampling import Sampling
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
@@ -23,7 +22,6 @@ from ..storyboard.vocabulary import FULL, Vocabulary
 from .autoencoder import AutoencoderStage
 from .clip import ClipStage, grown_clip, measure_prompt_floor
 from .clips import ClipFolder
-from .decoder import DecoderStage
 from .distillation import ConsistencyStage, OdeStage
 from .distribution import DistributionStage
 from .film_stage import FilmStage, Workshop
@@ -38,7 +36,6 @@ from .settings import (
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
-    DecoderSettings,
     DistributionSettings,
     FewStepSettings,
     FilmSettings,
@@ -82,7 +79,7 @@ def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
     return ready
 
 
-MAKES = {"autoencoder": "vae", "decoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
+MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
 """The part of a bundle that a kind of stage makes; all others make the transformer."""
 
 
@@ -154,9 +151,6 @@ class Shop:
 
     def _film_stage(self, settings: FilmSettings) -> FilmStage:
         workshop = self._workshop(settings)
-        if isinstance(settings, DecoderSettings):
-            world, autoencoder = self._small_world(settings), self._autoencoder(settings.name)
-            return DecoderStage(settings, workshop, world, Sampling.of(self._sampling()), autoencoder)
         if isinstance(settings, LoraSettings):
             return LoraStage(settings, workshop)
         if isinstance(settings, TuningSettings):
@@ -175,7 +169,15 @@ class Shop:
         networks = self._networks(own or self._origin(settings), settings.name)
         source: SmallWorld | ClipFolder
         if self.size is not None:
-            source = self._small_world(settings)
+            autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
+            source = SmallWorld(
+                self.size,
+                autoencoder,
+                chunks=settings.chunks,
+                length=length,
+                known=self.known,
+                habits=settings.habits(),
+            )
             tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:
             assert self.bundle is not None
@@ -185,13 +187,6 @@ class Shop:
         return Workshop(
             networks, tokenizer, embed, stream, self.recipe.chunk_latents, self._tokens(networks), self.device,
             self.world.rank, self.world.ranks,
-        )  # fmt: skip
-
-    def _small_world(self, settings: FilmSettings) -> SmallWorld:
-        assert self.size is not None
-        return SmallWorld(
-            self.size, self._autoencoder(settings.name), chunks=settings.chunks, length=self.recipe.chunk_latents, known=self.known,
-            habits=settings.habits(),
         )  # fmt: skip
 
     def _tokens(self, networks: nn.ModuleDict) -> int:
@@ -312,22 +307,18 @@ class Shop:
             raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
         return start, None
 
-    def _sampling(self) -> dict[str, Any]:
-        """How the result is sampled: as its stage recommends, or as the start is."""
-        sampling = self._result()[1]
-        if sampling is None:
-            assert self.start is not None
-            sampling = json.loads((self.start / "profile.json").read_text(encoding="utf-8"))["sampling"]
-        return sampling
-
     def write_bundle(self) -> Path:
         """Collects the result into `FOLDER/model`, in bf16."""
-        where, _ = self._result()
+        where, sampling = self._result()
         target, fresh = self.folder / "model", self.folder / "model.new"
         shutil.rmtree(fresh, ignore_errors=True)
         self._write_weights(where / "transformer", CausalWanTransformer3DModel, fresh / "transformer")
         profile = self._own_profile(fresh, where) if self.size is not None else self._others_profile(fresh)
-        profile["sampling"] = self._sampling()
+        if sampling is None:
+            assert self.start is not None
+            profile["sampling"] = json.loads((self.start / "profile.json").read_text(encoding="utf-8"))["sampling"]
+        else:
+            profile["sampling"] = sampling
         (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
         if self.start is not None and not self.anew and (self.start / "README.md").is_file():
             shutil.copy(self.start / "README.md", fresh / "README.md")

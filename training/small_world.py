@@ -58,19 +58,11 @@ class SmallWorld:
         self.chunks, self.length, self.first = chunks, length, SPLITS[split]
         self.known, self.habits = known, habits
 
-    def told(self, number: int) -> Film:
-        """What happens in a film."""
-        return random_film(self.first + number, self.chunks, self.known, self.habits)
-
-    def render(self, film: Film) -> Render:
-        """Its frames."""
-        return render_film(
+    def film(self, number: int) -> LatentFilm:
+        film = random_film(self.first + number, self.chunks, self.known, self.habits)
+        render = render_film(
             film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
         )
-
-    def film(self, number: int) -> LatentFilm:
-        film = self.told(number)
-        render = self.render(film)
         device = next(self.autoencoder.parameters()).device
         starts = torch.zeros(self.chunks * self.length, dtype=torch.bool)
         starts[:: self.length] = torch.tensor(film.starts())  # the stream restarts at every shot
