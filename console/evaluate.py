@@ -128,7 +128,7 @@ def evaluate_gaps(
 @evaluate_app.command("drift")
 def evaluate_long_films(
     generator: GeneratorArg = "nano",
-    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make, each of more than 200 chunks.")] = 8,
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make, each a little longer than --chunks.")] = 8,
     chunks: Annotated[int, typer.Option("--chunks", min=40, max=100_000, help="Look around this chunk, against around chunk 20.")] = 200,
     memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
     debug: DebugOpt = False,
@@ -150,7 +150,7 @@ def evaluate_truth(
     generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",
     shots: Annotated[int, typer.Option("--shots", min=1, max=100_000, help="Shots of the small world to read.")] = 500,
     whole_world: Annotated[bool, typer.Option("--whole-world", help="In every word there is, not only in those that the model knows.")] = False,
-    json: JsonOpt = False, debug: DebugOpt = False,
+    split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads shots of which everything is known: how right every other score can be."""
     with reported(debug):
@@ -166,7 +166,7 @@ def evaluate_truth(
         if whole_world:
             bundle.vocabulary = None
         reader = load_reader(reader_folder(generator), bundle.vocabulary or FULL)
-        found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots))
+        found = evaluate_readers(reader, bundle, shots=shots, on_shot=_counter("shot", shots), split=_held_out(split))
         _show(found, truth_table, json)
 
 

@@ -164,7 +164,7 @@ def references_table(found: dict[str, Any]) -> str:
 def truth_table(found: dict[str, Any]) -> str:
     """Accuracy of every reader, and what it takes for what."""
     lines = [
-        f"readers of {found['weights']} on {found['shots']} shots",
+        f"readers of {found['weights']} on {found['shots']} {found['split']} shots",
         "",
         f"{'':10} {'rendered':>9}  {'encoded':>8}  asked   most often mistaken (rendered)",
     ]

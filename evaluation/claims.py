@@ -50,10 +50,6 @@ def _rows(rates: dict[str, dict[str, float]], names: dict[str, str]) -> tuple[Ro
     return tuple(Row(shown, rate["rate"], rate["low"], rate["high"], int(rate["asked"])) for shown, rate in found)
 
 
-AS_BUNDLED = {"guidance": 2.5, "recall_above": 0.7}
-"""How `nano` is sampled: arms that go on from it differ from it in their training alone."""
-
-
 # --- CausalCine: content routing recalls what windows and sinks forget ----------------------------------------------------
 
 ROUTING = {
@@ -172,7 +168,7 @@ def _drifted(lab: Lab, name: str, weights: Path) -> Kept:
 # --- FilmWeaver: shot cache and temporal cache hold consistency ------------------------------------------------------------
 
 WEAVER = {
-    "name": "modes", "kind": "tuning", "learning_rate": 6e-4, "muon": 2, "films": 4, "chunks": 4, "history_patches": True, **AS_BUNDLED,
+    "name": "modes", "kind": "tuning", "learning_rate": 6e-4, "muon": 2, "films": 4, "chunks": 4, "history_patches": True,
     "memories": {"shots(3)+compressed": 3, "compressed": 1},
 }  # fmt: skip
 NOISE = {
@@ -192,7 +188,7 @@ def _caches(lab: Lab) -> Iterator[Arm]:
         "same hue over a cut in one set": "same hue over a cut", "hue": "hue as asked", "kind": "kind as asked", "set": "set as asked",
     }  # fmt: skip
     for arm, (noise, memory) in CACHES.items():
-        stage = {**WEAVER, **NOISE[noise]}
+        stage = {**WEAVER, **NOISE[noise], **lab.guidance()}
         like = "weaver-noisy" if noise == "clean" else None
         weights = lab.trained(f"weaver-{noise}", stage, memory="shots(3)+compressed+chunk(6)", length=6, like=like)
         kept = _made(lab, f"caches-{arm.replace(' ', '-')}", memory, weights)
@@ -224,7 +220,7 @@ def _anchored(lab: Lab, name: str, memory: str) -> Kept:
 
 MIXTURE = {
     "name": "mixture", "kind": "tuning", "learning_rate": 6e-4, "muon": 2, "films": 3, "chunks": 12, "cuts": 0.45, "cast": 5, "pairs": 0.3, "shift": 4,
-    "final_shift": 2, "matter": 0.5, "average": 0.99, **AS_BUNDLED,
+    "final_shift": 2, "matter": 0.5, "average": 0.99,
     "memories": {
         "window(3)": 1, "sink(3)+window(2)": 1, "routed(5)+window(3)": 2, "shots(3)+window(3)": 1, "sink(3)+window(1)": 1, "state(1)+window(1)": 1,
     },
@@ -236,8 +232,9 @@ BOTH_ASKED = ("window(3)", "sink(3)+window(1)")
 
 
 def _mixture(lab: Lab) -> Iterator[Arm]:
-    mixed = lab.trained("mixture", MIXTURE, times=MIXTURE_TIMES)
-    single = lab.trained("single", {**MIXTURE, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES, like="mixture")
+    mixture = MIXTURE | lab.guidance()
+    mixed = lab.trained("mixture", mixture, times=MIXTURE_TIMES)
+    single = lab.trained("single", {**mixture, "memories": {"window(3)": 1}}, times=MIXTURE_TIMES, like="mixture")
     for arm, key, weights in (("six memories in turn", "mixed", mixed), ("window(3) alone", "single", single)):
         rows: tuple[Row, ...] = ()
         for memory in BOTH_ASKED:
@@ -250,7 +247,7 @@ CLAIMS = (
     Claim(
         "routing", "Content-aware routing recalls what windows and sinks forget (CausalCine: 0.753 against 0.611 and 0.583).",
         "A puppet is introduced, others fill the gap, the last shot only names it. True history is fed; only that shot is made. `oracle` has "
-        "nothing outside the window but the frames that show it. The weights as they are, which were tuned under all of these memories.", _routing,
+        "nothing outside the window but the frames that show it. The weights as they are; `nano` was tuned under all of these memories.", _routing,
     ),
     Claim(
         "multi-shot", "Multi-shot tuning before distillation makes cuts land (CausalCine: 0.504 to 0.973).",
@@ -272,8 +269,8 @@ CLAIMS = (
     ),
     Claim(
         "state", "An evolving state frees motion without losing the scene (AdaState).",
-        "The light of a film goes on while the camera is elsewhere, and no caption tells; the last shot returns. The weights as they are: "
-        "the state has been through tuning only, not through distribution matching, where it is meant to learn what it is for.", _state,
+        "The light of a film goes on while the camera is elsewhere, and no caption tells; the last shot returns. The weights as they are; "
+        "`nano` was tuned under the last of these memories, and under windows and sinks of other lengths: the state has been through tuning only, not through distribution matching, where it is meant to learn what it is for.", _state,
     ),
     Claim(
         "mixture", "One set of weights serves every memory as well as one tuned for it (ours; no paper claims it).",

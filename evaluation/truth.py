@@ -20,7 +20,7 @@ from ..animatic.stage import LATEST, Daylight, Scene
 from ..generator.bundle import Bundle
 from ..generator.reader import LOOKS, THINGS, FrameReader, read
 from ..storyboard.vocabulary import FULL
-from ..training.world import FPS, SPLITS, random_moment
+from ..training.world import FPS, SPLITS, Split, random_moment
 from .light import LIGHTS, find_light
 from .readers import acting, find_actions, find_cuts, find_movement, told_of
 
@@ -35,8 +35,8 @@ BORDER = 1 / 6
 
 
 def evaluate_readers(
-    reader: FrameReader, bundle: Bundle, *, shots: int, on_shot: Callable[[int], None] = lambda n: None
-) -> dict[str, Any]:
+    reader: FrameReader, bundle: Bundle, *, shots: int, on_shot: Callable[[int], None] = lambda n: None, split: Split = "test"
+) -> dict[str, Any]:  # fmt: skip
     """Accuracy and confusion of every reader, on shots in the words that the bundle knows (all, where it says none).
 
     Returns:
@@ -49,7 +49,7 @@ def evaluate_readers(
     }
     before: dict[str, torch.Tensor] = {}
     for index in range(shots):
-        number = SPLITS["test"] + 300_000_000 + index
+        number = SPLITS[split] + 300_000_000 + index
         scene = random_moment(number, width=profile.width, height=profile.height, known=bundle.vocabulary or FULL)
         seconds = torch.arange(FRAMES) / FPS
         drawn = scene.draw(seconds).frames
@@ -65,7 +65,13 @@ def evaluate_readers(
             before[way] = frames
         on_shot(index + 1)
     ways = {way: {name: _summary(table) for name, table in tables.items()} for way, tables in found.items()}
-    return {"shots": shots, "weights": profile.name, **ways, "seconds": round(time.perf_counter() - began, 1)}
+    return {
+        "shots": shots,
+        "split": split,
+        "weights": profile.name,
+        **ways,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
 def _compare(

@@ -15,17 +15,11 @@ from filmwright.training.sizes import SIZES
 from filmwright.training.trainer import Budget, Progress, Run
 
 SMALL = replace(SIZES["nano"], name="small", width=32, height=16, heads=2, head_width=12, layers=2, ffn=24)
-
 CPU = torch.device("cpu")
-
 ALONE = World(0, 1, CPU)
-
 FILMS = {"films": 2, "chunks": 3, "learning_rate": 3e-3, "precision": "fp32", "warmup_steps": 1}
-
 CLIPS: dict[str, Any] = {"name": "eye", "kind": "autoencoder", "clips": 1, "learning_rate": 3e-3}
-
 TEXT: dict[str, Any] = {"name": "text", "kind": "text", "captions": 8, "learning_rate": 3e-3, "warmup_steps": 1}
-
 POLICIES = ["window(1)", "sink(1)+window(1)", "routed(2)+window(1)", "state(1)+window(1)", "shots(2)+window(1)"]
 
 
