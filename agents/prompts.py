@@ -92,11 +92,9 @@ def _described(action: str, entity: Entity) -> tuple[str, bool]:
     return re.sub(pattern, instead, action, flags=re.IGNORECASE), found > 0
 
 
-def kinds_asked(prompt: str) -> tuple[str, ...] | None:
-    """The kinds of puppets that a caption asks for; None for prose."""
-    if not is_caption(prompt):
-        return None
-    return tuple(dict.fromkeys(role.kind for role in parse_caption(prompt).roles))
+def staging_asked(prompt: str) -> Staging | None:
+    """What a caption asks for; None for prose."""
+    return parse_caption(prompt) if is_caption(prompt) else None
 
 
 def portrait_prompt(entity: Entity, profile: Profile, *, close: bool) -> str:

@@ -17,7 +17,7 @@ from ..storyboard.timeline import ShotTiming
 from ..storyboard.video import ShotEncoder
 from .casting import references_of
 from .critic import Look, Scenery, Verdict
-from .prompts import kinds_asked
+from .prompts import staging_asked
 from .viewer import contact_sheet
 
 
@@ -69,7 +69,7 @@ def look_at(
         before=before if cut else None,
     )  # fmt: skip
     scene = _scenery(take, production, script, before) if shows else None
-    floor, asked = generator.profile.prompt_floor, kinds_asked(prompt)
+    floor, asked = generator.profile.prompt_floor, staging_asked(prompt)
     return Look(measures, prompt, index, cut, floor, interventions_left, takes_left, scene, asked)
 
 

@@ -10,21 +10,17 @@ import random
 import sys
 from dataclasses import replace
 
-import numpy as np
 import torch
+from faults import FAULTS, MOVING, drawn, spoilt, with_wrong_people
 from filmwright.agents.critic import Look, MeasuredCritic
-from filmwright.agents.prompts import kinds_asked
+from filmwright.agents.prompts import staging_asked
 from filmwright.animatic.stage import Scene
 from filmwright.evaluation.films import Tally
 from filmwright.generator.bundle import load_bundle, weights_folder
 from filmwright.storyboard.caption import Staging, caption
-from filmwright.storyboard.stage import Frames, open_generator
+from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.vocabulary import FULL
-from filmwright.training.world import FPS, SPLITS, random_film, random_role
-
-FAULTS = ("none", "wrong puppet", "missing puppet", "frozen", "colour drift", "missed cut")
-MOVING = ("walks", "talks")
-FRAMES = 12
+from filmwright.training.world import SPLITS, random_film, random_role
 
 
 def shot(rng: random.Random, number: int, known: object) -> Staging:
@@ -36,53 +32,32 @@ def shot(rng: random.Random, number: int, known: object) -> Staging:
         number += 7_000_000
 
 
-def drawn(staging: Staging, number: int, bundle: object, began: float) -> Frames:
-    """A chunk of it, as the autoencoder gives it back."""
-    scene = Scene(staging, width=128, height=64, layout_seed=number)
-    frames = scene.draw(torch.arange(FRAMES) / FPS + began).frames
-    with torch.no_grad():
-        seen, _ = bundle.autoencoder.decode(bundle.autoencoder.encode(frames[None]))  # type: ignore[attr-defined]
-    pixels: Frames = seen[0].clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return pixels
-
-
 def main(generator: str = "nano", cases: str = "60", split: str = "test") -> None:
     opened = open_generator(generator)
     bundle = load_bundle(weights_folder(generator), torch.device("cpu"))
     profile, known = opened.profile, opened.profile.vocabulary or FULL
-    tallies = {fault: Tally() for fault in FAULTS}
-    reasons: dict[str, dict[str, int]] = {fault: {} for fault in FAULTS}
-    for number, fault in ((SPLITS[split] + 600_000_000 + i, fault) for i in range(int(cases)) for fault in FAULTS):
+    tallies = {fault: Tally() for fault in ("none", *FAULTS)}
+    reasons: dict[str, dict[str, int]] = {fault: {} for fault in ("none", *FAULTS)}
+    for number, fault in ((SPLITS[split] + 600_000_000 + i, fault) for i in range(int(cases)) for fault in tallies):
         rng = random.Random(f"{number}/{fault}")
         staging = shot(rng, number, known)
         if fault == "frozen":
             role = replace(staging.roles[0], action=rng.choice(MOVING), prop=None)
             staging = replace(staging, roles=(role, *staging.roles[1:]), movement="still")
-        seen = staging
-        if fault == "wrong puppet":
-            kind = rng.choice([k for k in known.kinds if k not in {r.kind for r in staging.roles}])
-            seen = replace(staging, roles=(replace(staging.roles[0], kind=kind), *staging.roles[1:]))
-        elif fault == "missing puppet":
-            view = "medium" if staging.view in ("close", "over") else staging.view
-            seen = replace(staging, roles=staging.roles[1:], view=view)
-        frames = drawn(seen, number, bundle, rng.uniform(0.2, 1.5))
-        if fault == "frozen":
-            frames = np.repeat(frames[:1], FRAMES, axis=0)
-        elif fault == "colour drift":
-            channels = rng.choice(((1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)))  # all of the light, or a tint
-            end = 1.0 + np.array(channels) * rng.choice((-0.4, 0.5))
-            ramp = np.linspace(np.ones(3), end, FRAMES)[:, None, None, :]
-            frames = (frames * ramp).clip(0, 255).astype(np.uint8)
+        seen = with_wrong_people(staging, fault, rng, known)
+        scene = Scene(seen, width=128, height=64, layout_seed=number)
+        frames = spoilt(drawn(scene, bundle, rng.uniform(0.2, 1.5)), fault, rng)
         other = random_role(rng, rng.choice(known.kinds), staging.roles[0].appearance, known=known)  # type: ignore[arg-type]
+        elsewhere = Staging("wide", rng.choice(known.sets), "day", "still", (other,))
         before = (
             frames[:1]
             if fault == "missed cut"
-            else drawn(Staging("wide", rng.choice(known.sets), "day", "still", (other,)), number + 1, bundle, 0.5)[-1:]
+            else drawn(Scene(elsewhere, width=128, height=64, layout_seed=number + 1), bundle, 0.5)[-1:]
         )
         prompt = caption(staging)
         measures = opened.measure(frames, prompt, (), before)
         verdict = MeasuredCritic().review(
-            Look(measures, prompt, 0, True, profile.prompt_floor, 2, 1, asked=kinds_asked(prompt))
+            Look(measures, prompt, 0, True, profile.prompt_floor, 2, 1, asked=staging_asked(prompt))
         )
         tallies[fault].add(int(verdict.action != "continue"), 1)
         why = verdict.reason.split("(")[0].strip()

@@ -225,7 +225,7 @@ MIXTURE = {
         "window(3)": 1, "sink(3)+window(2)": 1, "routed(5)+window(3)": 2, "shots(3)+window(3)": 1, "sink(3)+window(1)": 1, "state(1)+window(1)": 1,
     },
 }  # fmt: skip
-MIXTURE_TIMES = 5
+MIXTURE_TIMES = 2
 
 BOTH_ASKED = ("window(3)", "sink(3)+window(1)")
 """Routing would find nothing outside its window in films of four chunks."""

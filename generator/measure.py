@@ -46,6 +46,7 @@ def measure_frames(
                 np.asarray(load_reference(path).resize((REFERENCE_PIXELS, REFERENCE_PIXELS))) for path in references
             ]
             alike = float((features @ clip.images(_tensor(np.stack(images))).T).max(dim=1).values.mean())
+    reading = read(reader, _tensor(some)) if reader is not None else None
     change = None
     if before is not None:
         change = float(np.abs(light[0] - before[-1].astype(np.float32) / 255).mean())
@@ -55,5 +56,6 @@ def measure_frames(
         colour_drift=float(np.linalg.norm(colour[-1] - colour[0]) / 3**0.5),
         flicker=float(np.abs(np.diff(brightness)).max()) if len(light) > 1 else 0.0,
         computed_by=f"CLIP of {name}" if clip is not None else "pixel arithmetic",
-        puppets=read(reader, _tensor(some)).kinds() if reader is not None else None,
+        puppets=reading.kinds() if reading else None,
+        place=(reading.frame["set"], reading.frame["time"]) if reading else None,
     )  # fmt: skip

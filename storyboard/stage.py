@@ -112,8 +112,8 @@ class Measures:
         colour_drift: distance between the mean colours of the first frame and the last, 0 … 1.
         flicker: largest change of mean brightness between neighbouring frames, 0 … 1.
         computed_by: what gave `prompt` and `reference`.
-        puppets: the part of the frame that each kind of puppet fills, as the generator's own frame reader sees it; None where it
-            has no reader.
+        puppets: the part of the frame that each kind of puppet fills, as the generator's own frame reader sees it; `place`: the set
+            and the time of day that it sees; None where there is no reader.
     """
 
     prompt: float | None
@@ -125,6 +125,7 @@ class Measures:
     flicker: float
     computed_by: str
     puppets: dict[str, float] | None = None
+    place: tuple[str, str] | None = None
 
 
 class Rollout(Protocol):

@@ -44,7 +44,7 @@ def test_held_out_films_show_the_set_they_were_asked_for(found: dict) -> None:  
 def test_the_critic_knows_who_is_there(asked: str, action: str) -> None:
     import torch
     from filmwright.agents.critic import Look, MeasuredCritic
-    from filmwright.agents.prompts import kinds_asked
+    from filmwright.agents.prompts import staging_asked
     from filmwright.animatic.stage import Scene
     from filmwright.storyboard.caption import parse_caption
 
@@ -55,7 +55,7 @@ def test_the_critic_knows_who_is_there(asked: str, action: str) -> None:
     frames = drawn.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     prompt = told.format(asked)
     nano = open_generator("nano")
-    look = Look(nano.measure(frames, prompt), prompt, 1, False, None, 2, 1, asked=kinds_asked(prompt))
+    look = Look(nano.measure(frames, prompt), prompt, 1, False, None, 2, 1, asked=staging_asked(prompt))
     assert MeasuredCritic().review(look).action == action
 
 

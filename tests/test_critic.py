@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from filmwright.agents.critic import Look, MeasuredCritic, Verdict
 from filmwright.agents.floor import Floor
+from filmwright.agents.prompts import staging_asked
 from filmwright.cli import app
 from filmwright.generator.measure import measure_frames
 from filmwright.storyboard.production import Production
@@ -16,7 +17,9 @@ from filmwright.storyboard.takes import circled
 from typer.testing import CliRunner
 
 GOOD = Measures(0.8, None, 0.2, 0.004, 0.0, 0.0, 0.01, "test")
-LOOK = Look(GOOD, "wide shot , forest , day , camera still : fox walks right .", 0, True, 0.4, 2, 1, asked=("fox",))
+PROMPT = "wide shot , forest , day , camera still : fox walks right ."
+LOOK = Look(GOOD, PROMPT, 0, True, 0.4, 2, 1, asked=staging_asked(PROMPT))
+SEEN = {"puppets": {"fox": 0.1}, "place": ("forest", "day")}
 
 
 def verdict(**measures: Any) -> Verdict:
@@ -35,9 +38,15 @@ def test_a_good_chunk_goes_on() -> None:
         ({"flicker": 0.5}, "rewind", "flicker"),
         ({"exposure_drift": -0.4}, "rewind", "exposure drifts"),
         ({"motion": 0.0}, "reprompt", "stagnation"),
-        ({"puppets": {}}, "rewind", "shows no fox"),
-        ({"puppets": {"bear": 0.1}}, "rewind", "shows no fox, shows a bear that nobody asked for"),
-        ({"puppets": {"fox": 0.1, "bear": 0.1}}, "rewind", "shows a bear that nobody asked for"),
+        (SEEN | {"puppets": {}}, "rewind", "shows no fox"),
+        (SEEN | {"puppets": {"bear": 0.1}}, "rewind", "shows no fox, shows a bear that nobody asked for"),
+        (SEEN | {"puppets": {"fox": 0.1, "bear": 0.1}}, "rewind", "shows a bear that nobody asked for"),
+        (SEEN | {"place": ("castle", "day")}, "rewind", "shows castle instead of forest"),
+        (
+            SEEN | {"place": ("castle", "night"), "puppets": {}},
+            "rewind",
+            "shows castle instead of forest, shows night instead of day, shows no fox",
+        ),
     ],
 )
 def test_every_fault_has_its_verdict(measures: dict[str, Any], action: str, reason: str) -> None:
@@ -48,11 +57,19 @@ def test_every_fault_has_its_verdict(measures: dict[str, Any], action: str, reas
 
 
 def test_puppets_are_no_fault_where_they_are_right_or_cannot_be_seen() -> None:
-    assert verdict(puppets={"fox": 0.01}).action == "continue"
-    assert verdict(puppets={"fox": 0.1, "bear": 0.004}).action == "continue"  # a few pixels may be mistaken
+    assert verdict(**(SEEN | {"puppets": {"fox": 0.01}})).action == "continue"
+    assert (
+        verdict(**(SEEN | {"puppets": {"fox": 0.1, "bear": 0.004}})).action == "continue"
+    )  # a few pixels may be mistaken
     assert verdict(puppets=None).action == "continue"
-    prose = replace(LOOK, measures=replace(GOOD, puppets={}), asked=None)
+    prose = replace(LOOK, measures=replace(GOOD, puppets={}, place=("castle", "day")), asked=None)
     assert MeasuredCritic().review(prose).action == "continue"
+
+
+def test_a_likeness_is_asked_only_where_nobody_can_read() -> None:
+    assert verdict(prompt=0.1, **SEEN).action == "continue"
+    prose = replace(LOOK, measures=replace(GOOD, prompt=0.1, **SEEN), asked=None)  # type: ignore[arg-type]
+    assert "similarity" in MeasuredCritic().review(prose).reason
 
 
 def test_a_frozen_walker_is_told_to_run() -> None:

@@ -1,16 +1,21 @@
-"""Two ways to a first few-step student: causal consistency distillation and causal ODE regression. Both are teacher-forced."""
+"""Three ways to a first few-step student, all teacher-forced: progressive distillation, causal consistency distillation and causal
+ODE regression."""
 
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from ..generator.contexts import Alone
+from ..generator.packed import own_positions
 from ..generator.sampling import warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, spread
 from .films import Batch
-from .settings import ConsistencySettings, FewStepSettings, OdeSettings
+from .settings import ConsistencySettings, OdeSettings, ProgressiveSettings, TaughtSettings
+from .sight import Sight
 
 
 def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:
@@ -21,12 +26,56 @@ def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:
 class TaughtStage(FilmStage):
     """A student and its teacher, which starts as the weights of `teacher` (its own start when not named)."""
 
-    def __init__(self, settings: FewStepSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
+    settings: TaughtSettings
+
+    def __init__(self, settings: TaughtSettings, workshop: Workshop, teacher: nn.ModuleDict) -> None:
         super().__init__(settings, workshop)
         self.teacher = teacher.requires_grad_(False)
 
     def sharded(self) -> list[nn.Module]:
         return [*super().sharded(), *self.teacher.values()]
+
+    def guided(self, scene: Scene, sight: Sight, x: Tensor, sigma_R: Tensor, text: Tensor) -> Tensor:
+        """The teacher's flow, guided away from the same rows without prompt and pictures; where a shot begins, high up, without
+        memory too, as in a rollout."""
+        told = sight(x, sigma_R, text)
+        if self.settings.guidance == 1.0:
+            return told
+        nothing = torch.zeros_like(text)
+        untold = sight(x, sigma_R, nothing, pictures=False)
+        alone = (scene.films.place == 0) & (sigma_R > self.settings.recall_above)
+        if alone.any():
+            own = Alone(own_positions(scene.memory, 0, self.length))
+            untold[alone] = self.flow(self.teacher, x[alone], sigma_R[alone], nothing[alone], own)
+        return untold + self.settings.guidance * (told - untold)
+
+
+class ProgressiveStage(TaughtStage):
+    """The teacher takes several guided Euler steps; the student learns their mean flow from where they begin, and so takes them in
+    one (Salimans and Ho 2022). Nothing that it learns from moves with it, as a consistency target does, and the way is short.
+    """
+
+    settings: ProgressiveSettings
+
+    def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        settings, scene = self.settings, self.scene(batch)
+        films, chunks = len(batch.film_seeds), self.chunks(scene.films, batch)
+        clean = self.with_state(scene.memory, scene.films.latents)
+        begun = (scene.draws.uniform(chunks) * settings.sampling_steps).floor() * settings.substeps
+        fine = settings.sampling_steps * settings.substeps
+        levels = [warp((1 - (begun + d) / fine).clamp(min=0.0), settings.shift) for d in range(settings.substeps + 1)]
+        noisy = add_noise(clean, scene.draws.normal(chunks, *clean.shape[1:]), levels[0])
+        x = noisy
+        with torch.no_grad():
+            text = self.text(self.teacher, scene.films)
+            sight = self.sight(self.teacher, scene, clean, text, films)
+            for level, nearer in pairwise(levels):
+                x = x + spread(nearer - level) * self.guided(scene, sight, x, level, text)
+            goal = (x - noisy) / spread(levels[-1] - levels[0])
+        told = self.text(self.nets, scene.films)
+        error = (self.forced(self.nets, scene, clean, noisy, levels[0], told, films) - goal).square()
+        hidden = clean.shape[2] - self.length
+        return {"loss": (self.weight(scene.films, hidden) * error).mean(), "plain": error[:, :, hidden:].mean()}
 
 
 class ConsistencyStage(TaughtStage):
@@ -57,7 +106,7 @@ class ConsistencyStage(TaughtStage):
         with torch.no_grad():
             text = self.text(self.teacher, scene.films)
             sight = self.sight(self.teacher, scene, clean, text, films)
-            guided = self.guided(sight, noisy, high, text, settings.guidance)
+            guided = self.guided(scene, sight, noisy, high, text)
             nearer = noisy + spread(low - high) * guided
             said = self.text(self.target, scene.films)
             goal = nearer - spread(low) * self.forced(self.target, scene, clean, nearer, low, said, films)
@@ -100,7 +149,7 @@ class OdeStage(TaughtStage):
                     )
                     for d in (0, 1)
                 )
-                x = x + spread(nearer - level) * self.guided(sight, x, level, text, settings.guidance)
+                x = x + spread(nearer - level) * self.guided(scene, sight, x, level, text)
         return torch.stack(states), x
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:

@@ -160,9 +160,7 @@ class DistributionStage(TaughtStage):
         own = made.detach()
         with torch.no_grad():
             said, told = (self.text(nets, scene.films) for nets in (self.teacher, self.fake))
-            real = self.guided(
-                self.sight(self.teacher, scene, own, said, films), noisy, level, said, self.settings.guidance
-            )
+            real = self.guided(scene, self.sight(self.teacher, scene, own, said, films), noisy, level, said)
             sight = self.sight(self.fake, scene, own, told, films)
             fake = sight(noisy, level, told)
             ends = [noisy - spread(level) * flow for flow in (fake, real)]

@@ -228,15 +228,6 @@ class FilmStage:
             scene.pictures, torch.lerp(clean, noise, label / 1000), scene.films.place, label,
         )  # fmt: skip
 
-    @staticmethod
-    def guided(sight: Sight, x: Tensor, sigma_R: Tensor, text: Tensor, guidance: float) -> Tensor:
-        """Guidance away from the same rows without prompt and pictures."""
-        told = sight(x, sigma_R, text)
-        if guidance == 1.0:
-            return told
-        untold = sight(x, sigma_R, torch.zeros_like(text), pictures=False)
-        return untold + guidance * (told - untold)
-
     def weight(self, films: LatentFilm, state: int) -> Tensor:
         """How much every latent pixel counts [R, 1, F + L, h, w]: 1 in the mean of every chunk's own frames."""
         covered = films.matter.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=LEAST_COVERED)

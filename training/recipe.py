@@ -21,6 +21,7 @@ from .settings import (
     LoraSettings,
     Name,
     OdeSettings,
+    ProgressiveSettings,
     ReaderSettings,
     Settings,
     StageSettings,
@@ -33,8 +34,8 @@ RECIPES = Path(__file__).parent / "recipes"
 
 SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings)
 Stage = Annotated[
-    AutoencoderSettings | TextSettings | TuningSettings | ConsistencySettings | OdeSettings | DistributionSettings | LoraSettings
-    | ClipSettings | ReaderSettings,
+    AutoencoderSettings | TextSettings | TuningSettings | ProgressiveSettings | ConsistencySettings | OdeSettings
+    | DistributionSettings | LoraSettings | ClipSettings | ReaderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -179,13 +179,50 @@ class TuningSettings(FilmSettings):
             raise ValueError("memories with compressed need history_patches: true")
         return self
 
+    def sampling(self) -> dict[str, Any]:
+        """How the result is sampled, as a profile says it."""
+        return {
+            "kind": "euler", "steps": self.sampling_steps, "shift": self.sampling_shift, "guidance": self.guidance,
+            "recall_above": self.recall_above,
+        }  # fmt: skip
 
-class FewStepSettings(FilmSettings):
-    """What the three ways to a few-step student share: timesteps before warping, and the teacher's guidance."""
+
+class TaughtSettings(FilmSettings):
+    """What the ways to a few-step student share.
+
+    Attributes:
+        teacher: the stage whose weights teach; the student's own start when left out.
+        guidance, recall_above: how the teacher is guided (`generator.sampling.Sampling`).
+    """
 
     teacher: Name | None = None
-    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (1000, 750, 500, 250)
     guidance: float = Field(default=2.0, ge=1)
+    recall_above: Fraction = 1.0
+
+
+class ProgressiveSettings(TaughtSettings):
+    """Progressive distillation (Salimans and Ho 2022), all halvings at once: of the teacher's guided Euler steps the student takes
+    `substeps` in one.
+
+    Attributes:
+        sampling_steps: of the student.
+    """
+
+    kind: Literal["progressive"]
+    sampling_steps: int = Field(default=4, ge=1)
+    substeps: int = Field(default=3, ge=1)
+
+    def sampling(self) -> dict[str, Any]:
+        return {"kind": "euler", "steps": self.sampling_steps, "shift": self.shift}
+
+
+class FewStepSettings(TaughtSettings):
+    """Students that predict the clean chunk at every one of these timesteps (before warping), and are noised again in between."""
+
+    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (1000, 750, 500, 250)
+
+    def sampling(self) -> dict[str, Any]:
+        return {"kind": "few-step", "timesteps": list(self.timesteps), "shift": self.shift}
 
     @model_validator(mode="after")
     def _falling(self) -> FewStepSettings:

@@ -22,7 +22,7 @@ from ..storyboard.vocabulary import FULL, Vocabulary
 from .autoencoder import AutoencoderStage
 from .clip import ClipStage, grown_clip, measure_prompt_floor
 from .clips import ClipFolder
-from .distillation import ConsistencyStage, OdeStage
+from .distillation import ConsistencyStage, OdeStage, ProgressiveStage
 from .distribution import DistributionStage
 from .film_stage import FilmStage, Workshop
 from .films import FilmStream
@@ -37,12 +37,13 @@ from .settings import (
     ClipSettings,
     ConsistencySettings,
     DistributionSettings,
-    FewStepSettings,
     FilmSettings,
     LoraSettings,
     OdeSettings,
+    ProgressiveSettings,
     ReaderSettings,
     StageSettings,
+    TaughtSettings,
     TextSettings,
     TuningSettings,
 )
@@ -155,8 +156,10 @@ class Shop:
             return LoraStage(settings, workshop)
         if isinstance(settings, TuningSettings):
             return TuningStage(settings, workshop)
-        assert isinstance(settings, FewStepSettings)
+        assert isinstance(settings, TaughtSettings)
         teacher = self._networks(settings.teacher or self._origin(settings), settings.name)
+        if isinstance(settings, ProgressiveSettings):
+            return ProgressiveStage(settings, workshop, teacher)
         if isinstance(settings, ConsistencySettings):
             return ConsistencyStage(settings, workshop, teacher)
         if isinstance(settings, OdeSettings):
@@ -225,7 +228,7 @@ class Shop:
                 )
         elif (start := self._started("transformer")) is not None:
             where = start
-        elif isinstance(self.recipe.stage(needed_by), FewStepSettings):
+        elif isinstance(self.recipe.stage(needed_by), TaughtSettings):
             raise FilmwrightError(
                 f"stage {needed_by} needs a tuned model in {self.folder}: run the earlier stages first"
             )
@@ -293,15 +296,7 @@ class Shop:
         for name in names:
             settings = self.recipe.stage(name)
             if self._exported(name):
-                if isinstance(settings, FewStepSettings):
-                    return self.folder / name, {
-                        "kind": "few-step", "timesteps": list(settings.timesteps), "shift": settings.shift,
-                    }  # fmt: skip
-                assert isinstance(settings, TuningSettings)
-                return self.folder / name, {
-                    "kind": "euler", "steps": settings.sampling_steps, "shift": settings.sampling_shift,
-                    "guidance": settings.guidance, "recall_above": settings.recall_above,
-                }  # fmt: skip
+                return self.folder / name, settings.sampling()
         start = self._started("transformer")
         if start is None:
             raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
