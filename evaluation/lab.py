@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..generator.bundle import Bundle, folder_digest, load_bundle
+from ..generator.bundle import Bundle, folder_digest, load_bundle, part_folder
 from ..generator.memory import parse_memory
 from ..generator.reader import FrameReader, load_reader
 from ..generator.video_generator import VideoGenerator
@@ -28,6 +28,7 @@ from ..training import checkpoint
 from ..training.recipe import Recipe
 from ..training.run import train
 from ..training.shop import Order
+from ..training.sizes import SIZES
 from .films import Seen
 
 STRIP_FRAMES = 8
@@ -58,12 +59,13 @@ class Lab:
     ) -> None:  # fmt: skip
         self.weights, self.folder, self.films = weights, folder, films
         self.minutes, self.seed, self.tell = minutes, seed, tell
-        if not (weights / "reader" / "config.json").is_file():
+        reading = part_folder(weights, "reader")
+        if not (reading / "config.json").is_file():
             raise InputError(f"{weights} has no reader: claims are measured on weights of ours, with theirs")
         self._sign()
         self._bundle = lru_cache(maxsize=3)(lambda path: load_bundle(path, torch.device("cpu")))
         self.known = self._bundle(weights).vocabulary or FULL
-        self.reader: FrameReader = load_reader(weights / "reader", self.known)
+        self.reader: FrameReader = load_reader(reading, self.known)
 
     def _sign(self) -> None:
         """Says in the folder what its results follow from; they are worth nothing for anything else."""
@@ -130,7 +132,8 @@ class Lab:
             for stage in earlier:
                 skipped = shutil.ignore_patterns(checkpoint.FOLDER, "log.jsonl", "tensorboard")
                 shutil.copytree(before / stage["name"], folder / stage["name"], ignore=skipped, dirs_exist_ok=True)
-        size = json.loads((self.weights / "profile.json").read_text(encoding="utf-8"))["name"]
+        width = self._bundle(self.weights).profile.width
+        size = next(size.name for size in SIZES.values() if size.width == width)
         made = [*earlier, *stages]
         recipe = Recipe.model_validate({
             "name": size, "size": size, "memory": memory, "chunk_latents": length, "words": self.known.words(), "stages": made,
@@ -156,7 +159,7 @@ class Lab:
         alone."""
         parts = ["text_encoder", "tokenizer", "vae", "clip", "reader"]
         for part in parts if scratch else ["transformer", *parts]:
-            shutil.copytree(self.weights / part, folder / "base" / part, dirs_exist_ok=True)
+            shutil.copytree(part_folder(self.weights, part), folder / "base" / part, dirs_exist_ok=True)
         if scratch:
             return {"name": "base", "kind": "text", "learning_rate": 1e-4}
         return {

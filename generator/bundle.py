@@ -39,6 +39,20 @@ def weights_folder(name: str) -> Path:
     return BUNDLED / name if (BUNDLED / name / "profile.json").is_file() else Path(name)
 
 
+def part_folder(folder: Path, part: str) -> Path:
+    """Where a part of a bundle is: in its folder, else in its base's, or the base of that."""
+    asked: list[Path] = []
+    where = folder.resolve()
+    while where not in asked and not (where / part).is_dir():
+        asked.append(where)
+        profile = where / "profile.json"
+        base = json.loads(profile.read_text(encoding="utf-8")).get("base") if profile.is_file() else None
+        if not isinstance(base, str):
+            break
+        where = (where / base).resolve()
+    return where / part if (where / part).is_dir() else folder / part
+
+
 def reader_folder(generator: str) -> Path:
     """Where the reader of a bundle is; the theatre is read by the nano bundle's.
 
@@ -46,16 +60,17 @@ def reader_folder(generator: str) -> Path:
         InputError: there is none.
     """
     folder = weights_folder("nano" if generator == "theatre" else generator)
-    if not (folder / "reader" / "config.json").is_file():
+    reader = part_folder(folder, "reader")
+    if not (reader / "config.json").is_file():
         raise InputError(f"{folder} has no reader: 'filmwright train nano --stage reader' makes one")
-    return folder / "reader"
+    return reader
 
 
 class BundleProfile(BaseModel):
     """`profile.json`: what the weights' folders cannot say.
 
     Attributes:
-        base: a folder that has the parts this one lacks (text encoder, tokenizer, autoencoder), relative to this one.
+        base: a folder that has the parts this one lacks, the transformer aside, relative to this one.
         text_tokens: longest prompt, the end token included.
     """
 
@@ -131,14 +146,6 @@ def wan_profile(folder: Path) -> BundleProfile:
     )  # fmt: skip
 
 
-def _part(folder: Path, profile: BundleProfile, name: str) -> Path:
-    """Where a part of the bundle is: here, or in its base."""
-    own = folder / name
-    if own.is_dir() or profile.base is None:
-        return own
-    return (folder / profile.base / name).resolve()
-
-
 def _load_autoencoder(path: Path) -> Any:
     from .wan_autoencoder import Taehv, WanAutoencoder
 
@@ -206,18 +213,19 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"
-        autoencoder = _load_autoencoder(_part(folder, profile, part))
+        autoencoder = _load_autoencoder(part_folder(folder, part))
         part = "text_encoder"
-        encoder_path = _part(folder, profile, part)
+        encoder_path = part_folder(folder, part)
         encoder = UMT5EncoderModel.from_pretrained(encoder_path, local_files_only=True, use_safetensors=True)
         part = "tokenizer"
-        tokenizer = AutoTokenizer.from_pretrained(_part(folder, profile, part), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(part_folder(folder, part), local_files_only=True)
         part = "clip"
-        clip = None
-        if (folder / part).is_dir():
-            clip = load_clip(folder / part, tokenizer, profile.text_tokens, device)
+        clip, seeing = None, part_folder(folder, part)
+        if seeing.is_dir():
+            clip = load_clip(seeing, tokenizer, profile.text_tokens, device)
         part = "reader"
-        reader: Any = load_reader(folder / part) if (folder / part).is_dir() else None
+        reading = part_folder(folder, part)
+        reader: Any = load_reader(reading) if reading.is_dir() else None
         if reader is not None:
             reader.to(device)
     except Exception as error:  # loaders raise whatever their file formats do

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from filmwright.generator.contexts import Paged
+from filmwright.generator.contexts import Alone, Paged
 from filmwright.generator.pages import PageShape, PageStore
 from filmwright.generator.shot_cache import gather_context
 from filmwright.storyboard.caption import caption, parse_caption
@@ -191,10 +191,52 @@ def test_weights_with_compressed_history_are_distilled_under_it(tmp_path: Path) 
         refused.stage(refused.recipe.stage("few"))
 
 
-@pytest.mark.parametrize("kind", ["consistency", "ode"])
+def test_a_teacher_is_guided_as_a_rollout_is(tmp_path: Path) -> None:
+    """Away from nothing; at the first chunk of a shot, high up, from nothing without memory."""
+    memory = {"memories": {"routed(2)+window(1)": 1}, "cuts": 0.5}
+    made = shop(tmp_path, tuning(**memory), few_steps("few", "progressive", guidance=3.0, recall_above=0.5, **memory))
+    run(made, "base", 1)
+    stage = made.stage(made.recipe.stage("few"))
+    transformer = stage.teacher["transformer"].eval()
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.1)
+    scene = next(
+        s for s in (stage.scene(stage.batch(step)) for step in range(20)) if s.films.place.tolist()[1:3] == [0, 1]
+    )
+    clean = scene.films.latents
+    noisy, levels = torch.randn_like(clean), (0.8, 0.4)
+    shape = PageShape(2, 2, 2, 12, torch.float32, CPU)
+    with torch.no_grad():
+        text = stage.text(stage.teacher, scene.films)
+        sight = stage.sight(stage.teacher, scene, clean, text, 2)
+        found = [stage.guided(scene, sight, noisy, torch.full((len(clean),), level), text) for level in levels]
+        store = PageStore(shape, scene.memory, 3)
+        for row in range(3):
+            one, told, nothing = noisy[row : row + 1], text[row : row + 1], torch.zeros_like(text[:1])
+            paged = Paged(store, scene.memory)
+            for level, guided in zip(levels, found, strict=True):
+                begins = scene.films.place[row] == 0 and level > 0.5
+                at = torch.tensor([level * 1000])
+                seen, unseen = (
+                    transformer(one, at, told, paged),
+                    transformer(one, at, nothing, Alone(paged.own) if begins else paged),
+                )
+                assert (unseen + 3.0 * (seen - unseen) - guided[row : row + 1]).abs().max() <= 1e-4
+            committing = Paged(store, scene.memory, commit=True)
+            transformer(clean[row : row + 1], torch.zeros(1), told, committing)
+            store.advance({f for layer in committing.recalled.values() for f in layer})
+
+
+def test_a_progressive_student_is_sampled_in_as_many_steps_as_it_was_taught(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(), few_steps("few", "progressive", sampling_steps=3, substeps=2, shift=4.0))
+    run(made, "base", 1)
+    run(made, "few", 1)
+    assert made._result()[1] == {"kind": "euler", "steps": 3, "shift": 4.0}
+
+
+@pytest.mark.parametrize("kind", ["progressive", "consistency", "ode"])
 def test_a_few_step_student_is_taught(kind: str, tmp_path: Path) -> None:
-    more = {"trajectory": 8, "reuse": 40} if kind == "ode" else {"grid": 8}
-    made = shop(tmp_path, tuning(), few_steps("student", kind, **more))
+    more = {"progressive": {"substeps": 2}, "consistency": {"grid": 8}, "ode": {"trajectory": 8, "reuse": 40}}
+    made = shop(tmp_path, tuning(), few_steps("student", kind, **more[kind]))
     run(made, "base", 15)
     stage = made.stage(made.recipe.stage("student"))
     for mine, theirs in zip(stage.nets.parameters(), stage.teacher.parameters(), strict=True):

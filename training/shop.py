@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.bundle import BUNDLED, Bundle, load_bundle, load_transformer, weights_folder
+from ..generator.bundle import BUNDLED, Bundle, load_bundle, load_transformer, part_folder, weights_folder
 from ..generator.clip import load_clip
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
@@ -282,7 +282,8 @@ class Shop:
             if (self.folder / stage.name / part / "config.json").is_file():
                 return self.folder / stage.name / part
         start = self._started(part)
-        return start / part if start is not None and (start / part / "config.json").is_file() else None
+        found = part_folder(start, part) if start is not None else None
+        return found if found is not None and (found / "config.json").is_file() else None
 
     def _autoencoder(self, needed_by: str) -> TinyVideoAutoencoder:
         path = self._part("vae")
@@ -365,12 +366,8 @@ class Shop:
         """The profile of weights made of others', which lends the other parts from them."""
         assert self.bundle is not None and self.start is not None
         profile = self.bundle.profile.model_dump()
-        base = self.start / self.bundle.profile.base if self.bundle.profile.base else self.start
         profile |= {
-            "name": f"{self.bundle.profile.name}-{self.recipe.name}", "base": os.path.relpath(base.resolve(), self.folder.resolve() / "model"),
+            "name": f"{self.bundle.profile.name}-{self.recipe.name}", "base": os.path.relpath(self.start.resolve(), self.folder.resolve() / "model"),
             "memory": self.recipe.memory or self.bundle.profile.memory, "chunk_latents": self.recipe.chunk_latents,
         }  # fmt: skip
-        for part in ("clip", "reader"):
-            if (self.start / part).is_dir():
-                shutil.copytree(self.start / part, fresh / part)
         return profile
