@@ -51,7 +51,7 @@ class Lab:
         minutes: of training for each stage of an arm that needs weights of its own.
 
     Raises:
-        InputError: weights without a reader, or a folder of another lab.
+        InputError: weights without a reader, a student of few steps, or a folder of another lab.
     """
 
     def __init__(
@@ -62,8 +62,12 @@ class Lab:
         reading = part_folder(weights, "reader")
         if not (reading / "config.json").is_file():
             raise InputError(f"{weights} has no reader: claims are measured on weights of ours, with theirs")
-        self._sign()
         self._bundle = lru_cache(maxsize=3)(lambda path: load_bundle(path, torch.device("cpu")))
+        if self._bundle(weights).sampling.guidance == 1.0:
+            raise InputError(
+                f"{weights} is a student, sampled without guidance: claims go on from weights of many steps, such as nano"
+            )
+        self._sign()
         self.known = self._bundle(weights).vocabulary or FULL
         self.reader: FrameReader = load_reader(reading, self.known)
 
