@@ -49,8 +49,11 @@ class Tally:
             asked = sum(a for _, a in films)
             return sum(r for r, _ in films) / asked if asked else float("nan")
 
-        drawn = sorted(rate(rng.choices(self.films, k=len(self.films))) for _ in range(BOOTSTRAP))
-        low, high = drawn[int(0.025 * BOOTSTRAP)], drawn[int(0.975 * BOOTSTRAP)]
+        drawn = [rate(rng.choices(self.films, k=len(self.films))) for _ in range(BOOTSTRAP)]
+        told = sorted(one for one in drawn if one == one) or [
+            float("nan")
+        ]  # a draw of films that asked nothing says nothing
+        low, high = told[int(0.025 * len(told))], told[int(0.975 * len(told))]
         return {
             "rate": round(rate(self.films), 4), "low": round(low, 4), "high": round(high, 4),
             "asked": float(self.asked),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from filmwright.animatic.stage import Daylight, Scene
 from filmwright.cli import app
+from filmwright.evaluation.films import Tally
 from filmwright.evaluation.light import LIGHTS, find_light
 from filmwright.evaluation.readers import acting, labels_of
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
@@ -152,3 +153,8 @@ def test_readers_are_measured_from_the_command_line() -> None:
     assert found["rendered"]["set"]["asked"] == 3
     shown = CliRunner().invoke(app, ["evaluate", "readers", "nano", "--shots", "3"])
     assert "rendered" in shown.output and "accessory" in shown.output
+
+
+def test_an_interval_does_not_count_draws_of_films_that_asked_nothing() -> None:
+    tally = Tally([(1, 1), *[(0, 0)] * 19])
+    assert tally.summary() == {"rate": 1.0, "low": 1.0, "high": 1.0, "asked": 1.0}
