@@ -43,10 +43,12 @@ class TaughtStage(FilmStage):
             return told
         nothing = torch.zeros_like(text)
         untold = sight(x, sigma_R, nothing, pictures=False)
-        alone = (scene.films.place == 0) & (sigma_R > self.settings.recall_above)
-        if alone.any():
+        if self.settings.recall_above < 1.0:
+            alone = torch.nonzero((scene.films.place == 0) & (sigma_R > self.settings.recall_above))[:, 0]
+            rows = alone if len(alone) else alone.new_zeros(1)  # processes that share weights must run the same passes
             own = Alone(own_positions(scene.memory, 0, self.length))
-            untold[alone] = self.flow(self.teacher, x[alone], sigma_R[alone], nothing[alone], own)
+            lonely = self.flow(self.teacher, x[rows], sigma_R[rows], nothing[rows], own)
+            untold[alone] = lonely[: len(alone)]
         return untold + self.settings.guidance * (told - untold)
 
 
