@@ -1,7 +1,7 @@
 """Whether the measured critic makes films better: held-out films with and without it, the same seeds, shot by shot.
 
 python benchmarks/critic_effect.py planted [generator] [films] [split]
-python benchmarks/critic_effect.py JUDGE [generator] [films] [split]
+python benchmarks/critic_effect.py READER [generator] [films] [split]
 
 `planted`: films that are as they should be but for a fault in every fourth chunk that is drawn (`faults.py`). A shot is right when none of
 its chunks has one: that is known, and nobody has to judge.
@@ -10,7 +10,7 @@ With a judge: the generator's own films. A shot is right when a reader sees its 
 what it says of the films as they should be. The critic asks the bundle's own reader, so the judge has to be another one,
 trained from nothing on other films, by
 
-filmwright train nano --stage reader --scratch --seed 1 --minutes 30 -o runs/judge
+filmwright train nano --stage reader --scratch --seed 1 --minutes 30 -o runs/judge     # READER: runs/judge/model/reader
 """
 
 from __future__ import annotations
