@@ -17,7 +17,7 @@ from filmwright.training.autoencoder import AutoencoderStage
 from filmwright.training.films import FilmStream
 from filmwright.training.one_network import Share
 from filmwright.training.settings import AutoencoderSettings
-from filmwright.training.shop import Shop
+from filmwright.training.shop import Order, Shop
 from filmwright.training.small_world import SmallWorld
 from filmwright.training.text import answers_of
 from filmwright.training.trainer import Budget, Run
@@ -231,6 +231,15 @@ def test_a_progressive_student_is_sampled_in_as_many_steps_as_it_was_taught(tmp_
     run(made, "base", 1)
     run(made, "few", 1)
     assert made._result()[1] == {"kind": "euler", "steps": 3, "shift": 4.0}
+
+
+def test_one_stage_alone_is_what_is_bundled_whatever_the_recipe_bundles(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(), few_steps("few", "progressive"), result="base")
+    run(made, "base", 1)
+    run(made, "few", 1)
+    assert made._result()[0].name == "base"
+    alone = Shop(made.recipe, Order(tmp_path, stage="few", scratch=True), ALONE)
+    assert alone._result()[0].name == "few"
 
 
 @pytest.mark.parametrize("kind", ["progressive", "consistency", "ode"])

@@ -94,6 +94,8 @@ class Shop:
         self.known = Vocabulary.of(recipe.words) if recipe.words else FULL
         self.start = self._start()
         trained = [recipe.stage(order.stage)] if order.stage else recipe.stages
+        makes_film = order.stage is not None and isinstance(recipe.stage(order.stage), FilmSettings)
+        self.alone = order.stage if makes_film else None  # who trains one stage wants to see what became of it
         self.anew = (
             {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and self.size else set()
         )
@@ -293,7 +295,8 @@ class Shop:
 
     def _result(self) -> tuple[Path, dict[str, Any] | None]:
         """Where the transformer to bundle is, and how it is sampled; None when it is the start's."""
-        names = [self.recipe.result] if self.recipe.result else [s.name for s in reversed(self.recipe.stages)]
+        wanted = self.alone or self.recipe.result
+        names = [wanted] if wanted else [s.name for s in reversed(self.recipe.stages)]
         for name in names:
             settings = self.recipe.stage(name)
             if self._exported(name):
