@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from filmwright.generator.bundle import BUNDLED, load_transformer
 from filmwright.generator.contexts import Alone, Paged
 from filmwright.generator.pages import PageShape, PageStore
 from filmwright.generator.shot_cache import gather_context
@@ -16,6 +17,7 @@ from filmwright.storyboard.errors import InputError
 from filmwright.training.autoencoder import AutoencoderStage
 from filmwright.training.films import FilmStream
 from filmwright.training.one_network import Share
+from filmwright.training.recipe import read_recipe
 from filmwright.training.settings import AutoencoderSettings
 from filmwright.training.shop import Order, Shop
 from filmwright.training.small_world import SmallWorld
@@ -32,6 +34,7 @@ from .small_runs import (
     TEXT,
     few_steps,
     quiet,
+    recipe,
     run,
     shop,
     tuning,
@@ -240,6 +243,19 @@ def test_one_stage_alone_is_what_is_bundled_whatever_the_recipe_bundles(tmp_path
     assert made._result()[0].name == "base"
     alone = Shop(made.recipe, Order(tmp_path, stage="few", scratch=True), ALONE)
     assert alone._result()[0].name == "few"
+
+
+def test_a_size_begins_with_the_weights_that_its_recipe_names(tmp_path: Path) -> None:
+    named = recipe(tuning(), size="mini", weights="nano", words=read_recipe("nano").words)
+    made = Shop(named, Order(tmp_path, scratch=True), ALONE)
+    transformer = made.stage(made.recipe.stage("base")).nets["transformer"]
+    smaller = load_transformer(BUNDLED / "nano" / "transformer").state_dict()
+    assert all(torch.equal(value, smaller[name].float()) for name, value in transformer.state_dict().items())
+
+
+def test_a_recipe_that_begins_with_weights_that_are_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="weights gone is no folder of weights of ours"):
+        Shop(recipe(tuning(), weights="gone"), Order(tmp_path), ALONE)
 
 
 @pytest.mark.parametrize("kind", ["progressive", "consistency", "ode"])

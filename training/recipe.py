@@ -50,8 +50,9 @@ class Recipe(Settings):
     """A whole recipe.
 
     Attributes:
-        size: a size of ours, trained in the small world; or
-        weights: a folder of weights (or a bundled name) to go on from.
+        size: a size of ours, trained in the small world.
+        weights: a folder of weights (or a bundled name) to go on from; with a size, where it has no bundled weights of its own: those of a
+            smaller picture, say.
         data: a folder of clips to train on; the small world when left out.
         words: that the transformer is told, and its films drawn in; all of the small world's when left out. What sees (clip,
             reader) is trained on the whole world always.
@@ -72,8 +73,8 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
-        if (self.size is None) == (self.weights is None):
-            raise ValueError("give either size (of ours) or weights (a folder to go on from)")
+        if self.size is None and self.weights is None:
+            raise ValueError("give size (of ours), or weights (a folder to go on from)")
         if self.size is not None and self.size not in SIZES:
             raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
         if self.words is not None:

@@ -62,7 +62,8 @@ class Order:
         minutes: shared out over the stages; those with `steps` take what they take.
         steps: of every stage, instead of minutes.
         stage: one stage alone, for all of the minutes.
-        scratch: whether what is trained starts from nothing instead of from the bundled weights of the size.
+        scratch: whether what is trained starts from nothing (from the recipe's `weights`, where it names some) instead of from the bundled
+            weights of the size.
     """
 
     folder: Path
@@ -92,25 +93,26 @@ class Shop:
         self.device, self.share = world.device, Share(order.seed, world.rank, world.ranks)
         self.size: Size | None = SIZES[recipe.size] if recipe.size else None
         self.known = Vocabulary.of(recipe.words) if recipe.words else FULL
-        self.start = self._start()
+        begun = recipe.weights is not None
+        self.own = self._bundled() if not (order.scratch and begun) else None
+        self.start = self.own or (weights_folder(recipe.weights) if recipe.weights is not None else None)
         trained = [recipe.stage(order.stage)] if order.stage else recipe.stages
         makes_film = order.stage is not None and isinstance(recipe.stage(order.stage), FilmSettings)
         self.alone = order.stage if makes_film else None  # who trains one stage wants to see what became of it
         self.anew = (
-            {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and self.size else set()
+            {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and not begun else set()
         )
         self.bundle: Bundle | None = None
+        if self.size is not None and self.start is not None and not (self.start / "profile.json").is_file():
+            raise InputError(f"recipe {recipe.name}: weights {recipe.weights} is no folder of weights of ours (no profile.json)")
         if self.size is None:
             assert self.start is not None
             self.bundle = load_bundle(self.start, self.device, hollow=True)
 
-    def _start(self) -> Path | None:
-        """Weights to go on from when the run has none of its own."""
-        if self.recipe.weights is not None:
-            return weights_folder(self.recipe.weights)
-        assert self.size is not None
-        bundled = BUNDLED / self.size.name
-        return bundled if (bundled / "profile.json").is_file() else None
+    def _bundled(self) -> Path | None:
+        """The bundled weights of the size."""
+        folder = BUNDLED / self.size.name if self.size else None
+        return folder if folder and (folder / "profile.json").is_file() else None
 
     def _started(self, part: str) -> Path | None:
         """Where the start has a part, unless that is to be made from nothing."""
@@ -319,8 +321,8 @@ class Shop:
         else:
             profile["sampling"] = sampling
         (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
-        if self.start is not None and not self.anew and (self.start / "README.md").is_file():
-            shutil.copy(self.start / "README.md", fresh / "README.md")
+        if self.own is not None and not self.anew and (self.own / "README.md").is_file():
+            shutil.copy(self.own / "README.md", fresh / "README.md")
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
         return target

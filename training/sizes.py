@@ -33,5 +33,5 @@ class Size:
 
 SIZES = {
     "nano": Size("nano", 128, 64, heads=3, head_width=56, layers=5, ffn=304),
-    "mini": Size("mini", 256, 128, heads=4, head_width=64, layers=8, ffn=512),
+    "mini": Size("mini", 256, 128, heads=3, head_width=56, layers=5, ffn=304),
 }
