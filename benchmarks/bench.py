@@ -1,4 +1,4 @@
-"""Prints the numbers of docs/numbers.md on this machine: `make bench`."""
+"""Prints the numbers of docs/numbers.md on this machine: `make bench`; `python benchmarks/bench.py mini` those of another model of ours."""
 
 from __future__ import annotations
 
@@ -153,16 +153,17 @@ def long_film(name: str) -> None:
     )
 
 
-def main() -> None:
+def main(name: str = "nano") -> None:
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
     )
-    denoise_pass("nano")
-    long_film("nano")
-    end_to_end("nano")
-    end_to_end("theatre", runs=1)
-    animatic()
+    denoise_pass(name)
+    long_film(name)
+    end_to_end(name)
+    if name == "nano":
+        end_to_end("theatre", runs=1)
+        animatic()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -90,8 +90,7 @@ def evaluate_films(
 def evaluate_pins(
     generator: GeneratorArg = "nano",
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
-    memory: Annotated[str, typer.Option("--memory", help="A memory with shots.")] = "shots(3)+window(3)",
-    reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
+    memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Reads whether a pinned reference gives a puppet its looks, in shots whose text only names it."""
     with reported(debug):

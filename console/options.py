@@ -31,7 +31,8 @@ PriceOpt = Annotated[
     typer.Option("--price", metavar="SENT,RECEIVED", help="Dollars per million tokens of the language model."),
 ]
 GeneratorOpt = Annotated[
-    str | None, typer.Option("--generator", help="Who draws: nano, theatre, or a folder of weights.")
+    str | None,
+    typer.Option("--generator", help="Who draws: nano, mini (larger and slower), theatre, or a folder of weights."),
 ]
 MemoryOpt = Annotated[
     str | None,

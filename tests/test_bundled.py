@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filmwright.evaluation.films import evaluate
@@ -11,32 +12,38 @@ from filmwright.generator.reader import load_reader
 from filmwright.storyboard.stage import open_generator
 
 MAX_REPOSITORY_WEIGHTS = 24_000_000
+MOST_PARAMETERS = {"nano": 2_000_000, "mini": 7_000_000}
+FILMS = {"nano": 6, "mini": 3}
 
 
 def test_all_weights_of_the_repository_stay_small() -> None:
     assert sum(path.stat().st_size for path in BUNDLED.rglob("*.safetensors")) <= MAX_REPOSITORY_WEIGHTS
 
 
-def test_nano_has_no_more_parameters_than_its_size_allows() -> None:
+@pytest.mark.parametrize("name", MOST_PARAMETERS)
+def test_a_bundle_is_whole_and_has_no_more_parameters_than_its_size_allows(name: str) -> None:
     import torch
 
-    bundle = load_bundle(BUNDLED / "nano", torch.device("cpu"))
-    assert sum(p.numel() for p in bundle.transformer.parameters()) <= 2_000_000
+    bundle = load_bundle(BUNDLED / name, torch.device("cpu"))
+    assert sum(p.numel() for p in bundle.transformer.parameters()) <= MOST_PARAMETERS[name]
     assert bundle.clip is not None
+    assert bundle.reader is not None
     assert bundle.profile.prompt_floor is not None
 
 
-@pytest.fixture(scope="module")
-def found() -> dict:  # type: ignore[type-arg]
-    return evaluate(open_generator("nano"), load_reader(reader_folder("nano")), films=6, seed=0)
+@pytest.fixture(scope="module", params=FILMS)
+def found(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return evaluate(
+        open_generator(request.param), load_reader(reader_folder(request.param)), films=FILMS[request.param], seed=0
+    )
 
 
-def test_the_reader_knows_rendered_truth(found: dict) -> None:  # type: ignore[type-arg]
+def test_the_reader_knows_rendered_truth(found: dict[str, Any]) -> None:
     assert found["truth"]["set"]["rate"] >= 0.9
     assert found["truth"]["time"]["rate"] >= 0.9
 
 
-def test_held_out_films_show_the_set_they_were_asked_for(found: dict) -> None:  # type: ignore[type-arg]
+def test_held_out_films_show_the_set_they_were_asked_for(found: dict[str, Any]) -> None:
     assert found["made"]["set"]["rate"] > 0.5, "chance is 1/6"
 
 
@@ -59,5 +66,6 @@ def test_the_critic_knows_who_is_there(asked: str, action: str) -> None:
     assert MeasuredCritic().review(look).action == action
 
 
-def test_the_model_card_names_the_licence() -> None:
-    assert "Apache-2.0" in (Path(BUNDLED) / "nano" / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", MOST_PARAMETERS)
+def test_the_model_card_names_the_licence(name: str) -> None:
+    assert "Apache-2.0" in (Path(BUNDLED) / name / "README.md").read_text(encoding="utf-8")

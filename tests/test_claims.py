@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 
 ALONE = World(0, 1, torch.device("cpu"))
 KNOWN = replace(FULL, kinds=FULL.kinds[:6], props=(), actions=FULL.actions[:6])
-SMALL = Size("small", 32, 16, heads=2, head_width=12, layers=1, ffn=24)
+SMALL = Size("small", 32, 16, 2, heads=2, head_width=12, layers=1, ffn=24)
 
 
 @pytest.fixture

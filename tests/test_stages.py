@@ -43,6 +43,7 @@ from .small_runs import (
 pytestmark = pytest.mark.usefixtures("small_size")
 
 HISTORY = "transformer.history_embedding.4.weight"
+PROJECTION = "proj_out.weight"
 
 
 def held_out_loss(stage: Any, made: Shop) -> float:
@@ -240,9 +241,22 @@ def test_one_stage_alone_is_what_is_bundled_whatever_the_recipe_bundles(tmp_path
     made = shop(tmp_path, tuning(), few_steps("few", "progressive"), result="base")
     run(made, "base", 1)
     run(made, "few", 1)
-    assert made._result()[0].name == "base"
+    assert made._result()[0] == [tmp_path / "base"]
     alone = Shop(made.recipe, Order(tmp_path, stage="few", scratch=True), ALONE)
-    assert alone._result()[0].name == "few"
+    assert alone._result()[0] == [tmp_path / "few"]
+
+
+def test_several_results_are_bundled_as_the_mean_of_their_weights(tmp_path: Path) -> None:
+    made = shop(tmp_path, TEXT, tuning(), tuning(name="more", guidance=2.0, start="base"), result=["base", "more"])
+    for stage in ("text", "base", "more"):
+        run(made, stage, 1)
+    folder = made.write_bundle()
+    base, more, mean = (
+        load_transformer(p / "transformer").state_dict() for p in (tmp_path / "base", tmp_path / "more", folder)
+    )
+    assert all(torch.equal(mean[n], ((base[n] + more[n]) / 2).to(torch.bfloat16)) for n in mean)
+    assert not torch.equal(base[PROJECTION], more[PROJECTION])
+    assert json.loads((folder / "profile.json").read_text(encoding="utf-8"))["sampling"]["guidance"] == 2.0
 
 
 def test_a_size_begins_with_the_weights_that_its_recipe_names(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -58,7 +58,8 @@ class Recipe(Settings):
             reader) is trained on the whole world always.
         chunk_latents: latent frames of a chunk.
         memory: default memory of the result.
-        result: the stage whose weights are bundled; the last of the transformer's that has run when left out.
+        result: the stage whose weights are bundled, or several, the mean of whose weights is (a model soup; sampled as the last of
+            them); the last of the transformer's that has run when left out.
     """
 
     name: Name
@@ -68,7 +69,9 @@ class Recipe(Settings):
     words: tuple[str, ...] | None = None
     chunk_latents: int = Field(default=3, ge=1, le=32)
     memory: str | None = None
-    result: Name | None = None
+    result: Annotated[
+        tuple[Name, ...], BeforeValidator(lambda named: (named,) if isinstance(named, str) else named or ())
+    ] = ()
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -114,8 +117,9 @@ class Recipe(Settings):
             parse_memory(self.memory)
         elif self.size is not None:
             raise ValueError("memory: name the default memory of the result, such as window(3)")
-        if self.result is not None and not isinstance(seen.get(self.result), FilmSettings):
-            raise ValueError(f"result {self.result!r} is no stage of the transformer")
+        for name in self.result:
+            if not isinstance(seen.get(name), FilmSettings):
+                raise ValueError(f"result {name!r} is no stage of the transformer")
         return self
 
     def _enough_words(self, known: Vocabulary) -> None:

@@ -104,7 +104,9 @@ class Shop:
         )
         self.bundle: Bundle | None = None
         if self.size is not None and self.start is not None and not (self.start / "profile.json").is_file():
-            raise InputError(f"recipe {recipe.name}: weights {recipe.weights} is no folder of weights of ours (no profile.json)")
+            raise InputError(
+                f"recipe {recipe.name}: weights {recipe.weights} is no folder of weights of ours (no profile.json)"
+            )
         if self.size is None:
             assert self.start is not None
             self.bundle = load_bundle(self.start, self.device, hollow=True)
@@ -295,26 +297,26 @@ class Shop:
             raise FilmwrightError(f"stage {needed_by} needs an autoencoder in {self.folder}: run that stage first")
         return load_autoencoder(path, self.device)
 
-    def _result(self) -> tuple[Path, dict[str, Any] | None]:
-        """Where the transformer to bundle is, and how it is sampled; None when it is the start's."""
-        wanted = self.alone or self.recipe.result
-        names = [wanted] if wanted else [s.name for s in reversed(self.recipe.stages)]
-        for name in names:
-            settings = self.recipe.stage(name)
-            if self._exported(name):
-                return self.folder / name, settings.sampling()
+    def _result(self) -> tuple[list[Path], dict[str, Any] | None]:
+        """Where the transformers are whose mean is to be bundled, and how it is sampled; None when it is the start's."""
+        wanted = (self.alone,) if self.alone else self.recipe.result
+        made = [name for name in wanted or [s.name for s in self.recipe.stages] if self._exported(name)]
+        if made:
+            return [self.folder / name for name in (made if wanted else made[-1:])], self.recipe.stage(
+                made[-1]
+            ).sampling()
         start = self._started("transformer")
         if start is None:
             raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
-        return start, None
+        return [start], None
 
     def write_bundle(self) -> Path:
         """Collects the result into `FOLDER/model`, in bf16."""
-        where, sampling = self._result()
+        sources, sampling = self._result()
         target, fresh = self.folder / "model", self.folder / "model.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        self._write_weights(where / "transformer", CausalWanTransformer3DModel, fresh / "transformer")
-        profile = self._own_profile(fresh, where) if self.size is not None else self._others_profile(fresh)
+        self._write_weights(CausalWanTransformer3DModel, fresh / "transformer", [s / "transformer" for s in sources])
+        profile = self._own_profile(fresh, sources) if self.size is not None else self._others_profile(fresh)
         if sampling is None:
             assert self.start is not None
             profile["sampling"] = json.loads((self.start / "profile.json").read_text(encoding="utf-8"))["sampling"]
@@ -327,14 +329,19 @@ class Shop:
         fresh.replace(target)
         return target
 
-    def _write_weights(self, source: Path, model: Any, target: Path) -> None:
-        model.from_pretrained(source).to(torch.bfloat16).save_pretrained(target)
+    def _write_weights(self, model: Any, target: Path, sources: list[Path]) -> None:
+        """The mean of the sources' weights."""
+        made = model.from_pretrained(sources[-1])
+        if len(sources) > 1:
+            each = [model.from_pretrained(source).state_dict() for source in sources]
+            made.load_state_dict({n: torch.stack([one[n].float() for one in each]).mean(dim=0) for n in each[0]})
+        made.to(torch.bfloat16).save_pretrained(target)
         config = target / "config.json"
         values = json.loads(config.read_text(encoding="utf-8"))
         values.pop("_name_or_path", None)  # where the weights lay on the machine that made them
         config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    def _own_profile(self, fresh: Path, where: Path) -> dict[str, Any]:
+    def _own_profile(self, fresh: Path, sources: list[Path]) -> dict[str, Any]:
         """The other parts of a model of ours, and its profile."""
         from transformers import UMT5EncoderModel
 
@@ -343,17 +350,16 @@ class Shop:
         assert self.size is not None
         vae = self._part("vae")
         assert vae is not None
-        self._write_weights(vae, TinyVideoAutoencoder, fresh / "vae")
-        reads = self._read_by(where)
-        assert reads is not None
-        self._write_weights(reads / "text_encoder", UMT5EncoderModel, fresh / "text_encoder")
-        tokenizer = self._tokenizer(reads)
+        self._write_weights(TinyVideoAutoencoder, fresh / "vae", [vae])
+        reads = [where for where in map(self._read_by, sources) if where is not None]
+        self._write_weights(UMT5EncoderModel, fresh / "text_encoder", [where / "text_encoder" for where in reads])
+        tokenizer = self._tokenizer(reads[-1])
         tokenizer.backend_tokenizer.no_padding()  # it keeps how it was last used
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.save_pretrained(fresh / "tokenizer")
         clip, reader = self._part("clip"), self._part("reader")
         if reader is not None:
-            self._write_weights(reader, FrameReader, fresh / "reader")
+            self._write_weights(FrameReader, fresh / "reader", [reader])
         floor = None
         if clip is not None:
             seeing = grown_clip(clip, words_of(self._tokenizer(clip.parent)), tokenizer)
@@ -363,7 +369,7 @@ class Shop:
             floor = measure_prompt_floor(eyes, self.size, sees, self.known, self.device)
         return {
             "name": self.size.name, "licence": "Apache-2.0", "fps": FPS, "width": self.size.width, "height": self.size.height,
-            "enlarge": 4, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory,
+            "enlarge": self.size.enlarge, "chunk_latents": self.recipe.chunk_latents, "memory": self.recipe.memory,
             "text_tokens": TEXT_TOKENS, "prompt_floor": floor,
         }  # fmt: skip
 

@@ -8,11 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Size:
-    """A model size: its frame in pixels and its transformer."""
+    """A model size: its frame in pixels, how many times that is enlarged when it is delivered, and its transformer."""
 
     name: str
     width: int
     height: int
+    enlarge: int
     heads: int
     head_width: int
     layers: int
@@ -32,6 +33,6 @@ class Size:
 
 
 SIZES = {
-    "nano": Size("nano", 128, 64, heads=3, head_width=56, layers=5, ffn=304),
-    "mini": Size("mini", 256, 128, heads=3, head_width=56, layers=5, ffn=304),
+    "nano": Size("nano", 128, 64, 4, heads=3, head_width=56, layers=5, ffn=304),
+    "mini": Size("mini", 256, 128, 2, heads=3, head_width=56, layers=5, ffn=304),
 }
