@@ -160,9 +160,8 @@ def main(name: str = "nano") -> None:
     denoise_pass(name)
     long_film(name)
     end_to_end(name)
-    if name == "nano":
-        end_to_end("theatre", runs=1)
-        animatic()
+    end_to_end("theatre", runs=1)
+    animatic()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ readers' own accuracy on rendered truth of the same films stands beside it.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -47,12 +48,11 @@ class Tally:
 
         def rate(films: list[tuple[int, int]]) -> float:
             asked = sum(a for _, a in films)
-            return sum(r for r, _ in films) / asked if asked else float("nan")
+            return sum(r for r, _ in films) / asked if asked else math.nan
 
         drawn = [rate(rng.choices(self.films, k=len(self.films))) for _ in range(BOOTSTRAP)]
-        told = sorted(one for one in drawn if one == one) or [
-            float("nan")
-        ]  # a draw of films that asked nothing says nothing
+        # a draw of films that asked nothing says nothing
+        told = sorted(one for one in drawn if not math.isnan(one)) or [math.nan]
         low, high = told[int(0.025 * len(told))], told[int(0.975 * len(told))]
         return {
             "rate": round(rate(self.films), 4), "low": round(low, 4), "high": round(high, 4),

@@ -300,11 +300,11 @@ class Shop:
     def _result(self) -> tuple[list[Path], dict[str, Any] | None]:
         """Where the transformers are whose mean is to be bundled, and how it is sampled; None when it is the start's."""
         wanted = (self.alone,) if self.alone else self.recipe.result
-        made = [name for name in wanted or [s.name for s in self.recipe.stages] if self._exported(name)]
+        made = [name for name in wanted or [stage.name for stage in self.recipe.stages] if self._exported(name)]
+        if not wanted:
+            made = made[-1:]  # the newest
         if made:
-            return [self.folder / name for name in (made if wanted else made[-1:])], self.recipe.stage(
-                made[-1]
-            ).sampling()
+            return [self.folder / name for name in made], self.recipe.stage(made[-1]).sampling()
         start = self._started("transformer")
         if start is None:
             raise FilmwrightError(f"{self.folder} holds no transformer yet: run a stage that trains one")
@@ -323,8 +323,9 @@ class Shop:
         else:
             profile["sampling"] = sampling
         (fresh / "profile.json").write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
-        if self.own is not None and not self.anew and (self.own / "README.md").is_file():
-            shutil.copy(self.own / "README.md", fresh / "README.md")
+        card = self.own if self.size is not None else self.start  # that of a smaller picture is no card of a larger one
+        if card is not None and not self.anew and (card / "README.md").is_file():
+            shutil.copy(card / "README.md", fresh / "README.md")
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
         return target
