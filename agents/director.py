@@ -142,7 +142,7 @@ class Director:
             shot = self.floor.take.shot.id
             self.production.log("failed", shot=shot, take=state["take"], reason=str(error))
             self.tell(Event("failed", {"shot": shot, "reason": str(error)}))
-            self.floor.abandon()
+            self.floor.abandon(broken=True)
             return {"decision": "failed", "failed": [*state.get("failed", []), shot]}
         return {"decision": "rolled"}
 

@@ -6,6 +6,8 @@ All of it can be built again from the production: the rollout is fed the circled
 from __future__ import annotations
 
 import time
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,22 @@ class ShotFailed(Exception):
     """The generator could not make this shot; the film goes on without it."""
 
 
+@dataclass(frozen=True)
+class _Past:
+    """A shot before the one that rolls.
+
+    Attributes:
+        mark: which take of it.
+        rolled: whether the rollout has it: it has none of a shot that failed.
+    """
+
+    mark: str
+    rolled: bool
+
+
+GIVEN_UP = _Past("given up", True)
+
+
 class Floor:
     """One production being shot with one generator."""
 
@@ -56,8 +74,8 @@ class Floor:
         self._critic: Critic | None = None
         self._generator: Generator | None = None
         self._rollout: Rollout | None = None
-        self._history: list[str] = []
-        self._before: Frames | None = None
+        self._history: list[_Past] = []
+        self._ends: deque[Frames | None] = deque(maxlen=2)
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None
@@ -129,7 +147,7 @@ class Floor:
         began = time.perf_counter()
         script, timeline = self.script(), self.timeline()
         shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
-        self._ready(script, timeline, position)
+        retake = self._ready(list(script.shots())[: position - 1])
         records = (read_take(self.production, shot.id, n) for n in takes_of(self.production, shot.id))
         whole = [
             r.take for r in records if r is not None and self._whole(r)
@@ -148,6 +166,7 @@ class Floor:
             take=number,
             references=pins,
             continuity=shot.continuity,
+            retake=retake,
         )
         self._take = RollingTake(
             shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
@@ -159,39 +178,56 @@ class Floor:
             Event("shot", {"shot": shot.id, "position": position, "of": len(timeline.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
         )  # fmt: skip
 
-    def _ready(self, script: Script, timeline: Timeline, position: int) -> None:
-        """Brings the rollout to the moment before a shot: fed with the circled takes of all shots before it."""
-        shots = list(script.shots())[: position - 1]
-        if self._rollout is not None and len(self._history) == len(shots):
-            last = circled(self.production, shots[-1].id) if shots else None
-            if not shots or (last and self._history[-1] == f"{last.shot}/{last.take}/{last.depends}"):
-                return  # the usual case: this process has just shot the shot before
-        wanted = []
-        for shot in shots:
-            record = circled(self.production, shot.id)
-            wanted.append(f"{shot.id}/{record.take}/{record.depends}" if record else f"{shot.id}/-")
-        done = len(self._history)
-        if self._rollout is None or self._history != wanted[:done]:
+    def _ready(self, shots: list[Shot]) -> bool:
+        """Brings the rollout to the moment after these shots, as circled. Returns whether one shot more is in it, in whose place
+        the next one is to stand."""
+        wanted = self._wanted(shots)
+        same = next((i for i, past in enumerate(self._history) if wanted[i : i + 1] != [past.mark]), len(self._history))
+        others = sum(past.rolled for past in self._history[same:])
+        if self._rollout is None or others > 1:
             self._rollout = self.generator.start(self.settings.seed)
-            self._history, self._before, done = [], None, 0
-        for shot, mark in zip(shots[done:], wanted[done:], strict=True):
-            record = circled(self.production, shot.id)
-            chunks = read_take_chunks(self.production, record) if record else None
-            if record is not None and chunks is not None:
-                changes = dict(record.prompts)
-                pins = {since: [self.production.inside(p) for p in paths] for since, paths in record.references}
-                self._rollout.begin_shot(
-                    changes[0], shot=shot.id, take=record.take, references=pins.get(0, []), continuity=shot.continuity
-                )
-                for index, chunk in enumerate(chunks):
-                    if index and index in changes:
-                        self._rollout.reprompt(changes[index])
-                    if index and index in pins:
-                        self._rollout.pin(pins[index])
-                    ends = index == len(chunks) - 1
-                    fed = self._rollout.feed(chunk.latents, chunk.state, decode=ends)
-                    self._before = fed.frames if ends else self._before
-            self._history.append(mark)
+            self._ends.clear()
+            same = others = 0
+        retake = others == 1
+        if retake:
+            self._ends.pop()
+        del self._history[same:]
+        for shot, mark in zip(shots[same:], wanted[same:], strict=True):
+            fed = self._feed(shot, retake)
+            self._history.append(_Past(mark, fed))
+            retake = retake and not fed
+        return retake
+
+    def _wanted(self, shots: list[Shot]) -> list[str]:
+        """The marks of these shots' circled takes."""
+        last = circled(self.production, shots[-1].id) if shots else None
+        done = [past.mark for past in self._history[: len(shots)]]
+        if not shots or (last and done[-1:] == [_mark(last)] and len(done) == len(shots)):
+            return done  # the usual case: this process has just shot the shot before
+        records = ((shot.id, circled(self.production, shot.id)) for shot in shots)
+        return [_mark(record) if record else f"{shot}/-" for shot, record in records]
+
+    def _feed(self, shot: Shot, retake: bool) -> bool:
+        """Feeds the circled take of a shot to the rollout; False when there is none."""
+        record = circled(self.production, shot.id)
+        chunks = read_take_chunks(self.production, record) if record else None
+        if record is None or chunks is None:
+            return False
+        assert self._rollout is not None
+        changes = dict(record.prompts)
+        pins = {since: [self.production.inside(p) for p in paths] for since, paths in record.references}
+        self._rollout.begin_shot(
+            changes[0], shot=shot.id, take=record.take, references=pins.get(0, []), continuity=shot.continuity, retake=retake
+        )  # fmt: skip
+        fed = None
+        for index, chunk in enumerate(chunks):
+            if index and index in changes:
+                self._rollout.reprompt(changes[index])
+            if index and index in pins:
+                self._rollout.pin(pins[index])
+            fed = self._rollout.feed(chunk.latents, chunk.state, decode=index == len(chunks) - 1)
+        self._ends.append(fed.frames if fed else None)
+        return True
 
     @property
     def take(self) -> RollingTake:
@@ -257,8 +293,9 @@ class Floor:
         assert take.last_frames is not None
         index = len(take.latents) - 1
         began = time.perf_counter()
+        before_it = self._ends[-1] if self._ends else None
         look = look_at(
-            take, self.generator, self.production, self.script(), self._before, interventions_left=MAX_INTERVENTIONS - take.interventions,
+            take, self.generator, self.production, self.script(), before_it, interventions_left=MAX_INTERVENTIONS - take.interventions,
             takes_left=MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0), shows=is_model(self.settings.critic),
         )  # fmt: skip
         draw = take.draws.get(index, 0)
@@ -330,7 +367,7 @@ class Floor:
         self._spend("encode", time.perf_counter() - began)
         scores = [float(str(v["score"])) for v in take.verdicts]
         record = TakeRecord(
-            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._history),
+            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash([past.mark for past in self._history]),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
             licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
             references=[(since, self._relative(pins)) for since, pins in take.pins], verdicts=take.verdicts,
@@ -341,8 +378,8 @@ class Floor:
         self.production.log(
             "take", shot=record.shot, take=record.take, latents=latents_hash(take.latents), frames=frames
         )
-        self._history.append(f"{record.shot}/{record.take}/{record.depends}")
-        self._before = take.last_frames
+        self._history.append(_Past(_mark(record), True))
+        self._ends.append(take.last_frames)
         self._take = None
         return record
 
@@ -370,11 +407,19 @@ class Floor:
         )  # fmt: skip
         return number
 
-    def abandon(self) -> None:
-        """Gives the take up; the rollout is built anew for whatever comes next, and the next take gets other noise."""
+    def abandon(self, *, broken: bool = False) -> None:
+        """Gives the take up; the next one gets other noise. A `broken` rollout is built anew for whatever comes next."""
         self._abandoned[self.take.shot.id] = self._abandoned.get(self.take.shot.id, 0) + 1
         self._take = None
-        self._rollout = None
+        if broken:
+            self._rollout = None
+        else:
+            self._history.append(GIVEN_UP)
+            self._ends.append(None)
+
+
+def _mark(record: TakeRecord) -> str:
+    return f"{record.shot}/{record.take}/{record.depends}"
 
 
 def _plain(values: dict[str, object]) -> dict[str, object]:

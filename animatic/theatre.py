@@ -45,13 +45,19 @@ class TheatreRollout:
         self._looks: dict[str, Appearance] = {}
         self._chunks = 0
         self._began_at = 0
+        self._at_cut = (0, self._looks)
         self._draws: dict[int, int] = {}
         self._scene: Scene | None = None
 
     def begin_shot(
-        self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new"
-    ) -> None:
-        elapsed = self._began_at + self._chunks if continuity == "extend" else 0
+        self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new",
+        retake: bool = False,
+    ) -> None:  # fmt: skip
+        if not retake:
+            self._at_cut = (self._began_at + self._chunks, dict(self._looks))
+        ended, looks = self._at_cut
+        self._looks = dict(looks)
+        elapsed = ended if continuity == "extend" else 0
         self._began_at, self._chunks, self._draws = elapsed, 0, {}
         self._scene = self._stage(prompt)
 

@@ -108,8 +108,11 @@ class ModelRollout:
         self._undecoded: list[Tensor] = []
 
     def begin_shot(
-        self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new"
-    ) -> None:
+        self, prompt: str, *, shot: str, take: int, references: Sequence[Path] = (), continuity: Continuity = "new",
+        retake: bool = False,
+    ) -> None:  # fmt: skip
+        if retake:
+            self._drop_shot()
         before = self._shots[-1] if self._shots else None
         fresh = continuity != "extend" or before is None
         if fresh and self._bundle.autoencoder.cut_stream == "restart":
@@ -118,7 +121,9 @@ class ModelRollout:
             self._decode_pending()
         cached: list[Tensor] = []
         if self._cache is not None:
-            if before is not None:
+            if before is not None and len(self._cache.shots) < len(
+                self._shots
+            ):  # else it ended once before, at a dropped shot
                 self._cache.shots.append([self._cache.keyframe(p) for p in _spread(before.pictures)])
                 before.pictures.clear()
             if fresh:
@@ -207,10 +212,23 @@ class ModelRollout:
         kept = len(shot.latents) - chunks
         recached = any(recache and since > kept for since, _, recache in shot.prompts)
         shot.forget(kept)
+        self._take_back(chunks, recached)
+        self._decoder, self._undecoded = shot.decoder_start, list(shot.latents)
+
+    def _drop_shot(self) -> None:
+        """Cuts the last shot out of the log; the one before has ended, and its keyframes are made."""
+        dropped = self._rolling()
+        self._shots.pop()
+        self._take_back(len(dropped.latents), any(recache for _, _, recache in dropped.prompts))
+        self._decoder, self._undecoded = None, []
+        if self._shots:
+            self._decoder, self._undecoded = self._shots[-1].decoder_start, list(self._shots[-1].latents)
+
+    def _take_back(self, chunks: int, recached: bool) -> None:
+        """Brings the pages to what the log says, after its last chunks were cut off."""
         frames = self.store.frames - chunks * self._length
         if recached or not self.store.rewind(frames, self._memory.oldest(frames, self._length)):
             self._replay()
-        self._decoder, self._undecoded = shot.decoder_start, list(shot.latents)
 
     def _rolling(self) -> _Shot:
         if not self._shots:

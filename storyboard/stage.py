@@ -139,8 +139,9 @@ class Rollout(Protocol):
         take: int,
         references: Sequence[Path] = (),
         continuity: Continuity = "new",
+        retake: bool = False,
     ) -> None:
-        """Begins the next shot; its first chunk is the cut."""
+        """Begins the next shot; its first chunk is the cut. A `retake` stands in the last shot's place, as if that had never begun."""
 
     def reprompt(self, prompt: str, *, recache: bool | None = None) -> None:
         """Changes the prompt from the next chunk on; the picture goes on. `recache` also writes the recent history anew

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from filmwright.cli import app
+from filmwright.generator.rollout import ModelRollout
 from filmwright.storyboard.footage import read_footage
 from filmwright.storyboard.production import Production
-from filmwright.storyboard.script import PromptChange
-from filmwright.storyboard.takes import circled, read_take_chunks
+from filmwright.storyboard.script import PromptChange, Shot
+from filmwright.storyboard.stage import Rollout, open_generator
+from filmwright.storyboard.takes import SavedChunk, TakeRecord, circled, read_take, read_take_chunks, takes_of
 from filmwright.storyboard.video import write_video
 from PIL import Image
 from typer.testing import CliRunner
@@ -221,6 +223,42 @@ def test_another_take_is_circled_and_becomes_history(tiny_bundle: Path, story: s
         result = CliRunner().invoke(app, ["circle", str(folder), *arguments])
         assert result.exit_code == 2
         assert said in result.output
+
+
+@pytest.mark.parametrize("memory", ["full", "filmweaver"])
+def test_takes_in_one_run_are_those_that_a_fresh_rollout_makes(
+    tiny_bundle: Path, story: str, tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[str] = []
+    feed = ModelRollout.feed
+    monkeypatch.setattr(
+        ModelRollout, "feed", lambda self, *a, **k: fed.append(self._rolling().shot) or feed(self, *a, **k)
+    )
+    film(tiny_bundle, story, tmp_path / "film", "--memory", memory, "--takes", "3")
+    production = Production.open(tmp_path / "film")
+    shots = list(production.read_script().shots())
+    chunks = {shot.id: circled(production, shot.id).chunks for shot in shots}  # type: ignore[union-attr]
+    assert all(
+        fed.count(shot) <= chunks[shot] for shot in chunks
+    )  # the circled take where it is not the last: no shot before it
+    monkeypatch.undo()
+    generator, seed = open_generator(str(tiny_bundle), memory), production.read_settings().seed
+
+    def begin(rollout: Rollout, shot: Shot, record: TakeRecord | None) -> list[SavedChunk]:
+        assert record is not None and len(record.prompts) == len(record.references) == 1
+        pins = [production.folder / path for path in record.references[0][1]]
+        prompt = record.prompts[0][1]
+        rollout.begin_shot(prompt, shot=shot.id, take=record.take, references=pins, continuity=shot.continuity)
+        return read_take_chunks(production, record) or []
+
+    for position, shot in enumerate(shots):
+        for number in takes_of(production, shot.id):
+            rollout = generator.start(seed)
+            for earlier in shots[:position]:
+                for chunk in begin(rollout, earlier, circled(production, earlier.id)):
+                    rollout.feed(chunk.latents, chunk.state)
+            for chunk in begin(rollout, shot, read_take(production, shot.id, number)):
+                assert np.array_equal(rollout.step().latents, chunk.latents)
 
 
 def test_a_production_keeps_the_policy_of_a_memory_file(tiny_bundle: Path, story: str, tmp_path: Path) -> None:

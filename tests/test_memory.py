@@ -123,6 +123,40 @@ def test_a_full_pool_is_the_same_after_a_rewind(rollout_of, memory: str) -> None
     assert np.array_equal(rollout.step().latents, plain.step().latents)
 
 
+@pytest.mark.parametrize("memory", EVERY)
+@pytest.mark.parametrize("continuity", ["new", "continuous", "extend"])
+@pytest.mark.parametrize("dropped", [0, 2, REWIND_CHUNKS + 1])
+def test_a_retake_leaves_what_a_film_without_the_dropped_shot_has(  # type: ignore[no-untyped-def]
+    rollout_of, memory: str, continuity: str, dropped: int
+) -> None:
+    rollout, plain = rollout_of(memory), rollout_of(memory)
+    for each in (rollout, plain):
+        each.begin_shot(PROMPTS[0], shot="a", take=1)
+        for _ in range(2):
+            each.step()
+    rollout.begin_shot(PROMPTS[1], shot="b", take=1)
+    if dropped == 2:
+        rollout.reprompt(PROMPTS[2], recache=True)
+    for _ in range(dropped):
+        rollout.step()
+    rollout.begin_shot(PROMPTS[2], shot="b", take=2, continuity=continuity, retake=True)
+    plain.begin_shot(PROMPTS[2], shot="b", take=2, continuity=continuity)
+    for shot in ("b", "c"):
+        for _ in range(2):
+            again, same = rollout.step(), plain.step()
+            assert np.array_equal(again.latents, same.latents)
+            assert np.array_equal(again.frames, same.frames)
+            assert again.recalled == same.recalled
+        if shot == "b":
+            for each in (rollout, plain):
+                each.begin_shot(PROMPTS[1], shot="c", take=1)
+
+
+def test_a_retake_before_any_shot_is_refused(rollout_of) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(FilmwrightError, match="no shot has begun"):
+        rollout_of("window(1)").begin_shot(PROMPTS[0], shot="a", take=1, retake=True)
+
+
 def test_a_rewind_beyond_the_kept_pages_replays(rollout_of) -> None:  # type: ignore[no-untyped-def]
     for memory in EVERY:
         rollout, fed = rollout_of(memory), rollout_of(memory)

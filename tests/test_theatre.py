@@ -118,6 +118,21 @@ def test_the_theatre_remembers_looks_that_a_caption_leaves_out() -> None:
     assert not np.array_equal(second_shot(told), second_shot(FOX))
 
 
+def test_a_retake_in_the_theatre_forgets_what_was_dropped() -> None:
+    told = Role("fox", "stands", "right", Appearance("cyan", "dotted", "scarf"))
+    untold = caption(Staging("medium", "castle", "day", "still", (Role("fox", "walks", "right"),)))
+    rollout, plain = sized(64, 32).start(0), sized(64, 32).start(0)
+    for each in (rollout, plain):
+        each.begin_shot(caption(Staging("medium", "meadow", "day", "still", (FOX,))), shot="a", take=1)
+        each.step()
+    rollout.begin_shot(caption(Staging("medium", "meadow", "day", "still", (told,))), shot="b", take=1)
+    for _ in range(2):
+        rollout.step()
+    rollout.begin_shot(untold, shot="b", take=2, continuity="extend", retake=True)
+    plain.begin_shot(untold, shot="b", take=2, continuity="extend")
+    assert np.array_equal(rollout.step().frames, plain.step().frames)
+
+
 def test_the_theatre_keeps_the_protocol_of_a_rollout() -> None:
     rollout = sized(64, 32).start(0)
     rollout.begin_shot(caption(Staging("wide", "forest", "day", "still", (FOX,))), shot="a", take=1)
