@@ -144,6 +144,26 @@ def evaluate_long_films(
         _show(found, drift_table, json, reader)
 
 
+@evaluate_app.command("wear")
+def evaluate_long_shots(
+    generator: GeneratorArg = "nano",
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make.")] = 40,
+    chunks: Annotated[int, typer.Option("--chunks", min=2, max=1000, help="Of every shot.")] = 8,
+    memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
+    debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Reads whether long shots wear off: set, view, kind and looks, chunk by chunk."""
+    with reported(debug):
+        from ..evaluation.wear import evaluate_wear
+        from .tables import wear_table
+
+        made, judge = _opened(generator, memory, reader)
+        found = evaluate_wear(
+            made, judge, films=films, seed=seed, chunks=chunks, on_film=_counter("shot", films), split=_held_out(split)
+        )
+        _show(found, wear_table, json, reader)
+
+
 @evaluate_app.command("readers")
 def evaluate_truth(
     generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",

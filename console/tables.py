@@ -224,6 +224,20 @@ def drift_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def wear_table(found: dict[str, Any]) -> str:
+    """Rates chunk by chunk; in brackets what the reader finds in the truth."""
+    lines = [
+        f"{found['generator']}, memory {found['memory']}: {found['films']} {found['split']} shots of {found['chunks']} chunks",
+        f"scored by {found['scored_by']}", "",
+        f"{'chunk':10} " + " ".join(f"{chunk + 1:>9}" for chunk in range(found["chunks"])),
+    ]  # fmt: skip
+    for name in dict.fromkeys(name for chunk in found["made"] for name in chunk):
+        made, true = ([chunk[name]["rate"] for chunk in found[source]] for source in ("made", "truth"))
+        lines.append(f"{name:10} " + " ".join(f"{f'{a:.0%} ({b:.0%})':>9}" for a, b in zip(made, true, strict=True)))
+    lines.append(f"{'edges':10} " + " ".join(f"{ratio:>9.2f}" for ratio in found["edges"]) + "  against the truth's")
+    return "\n".join(lines)
+
+
 def claims_table(found: dict[str, Any]) -> str:
     """What came out of the papers' claims."""
     lines = [f"{found['weights']}, {found['films']} films for each number; scored by {found['scored_by']}"]

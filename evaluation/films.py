@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..generator.reader import LOOKS, THINGS, FrameReader, read
-from ..storyboard.caption import CUT_MARK
+from ..generator.reader import LOOKS, THINGS, FrameReader, Reading, read
+from ..storyboard.caption import CUT_MARK, Staging
 from ..storyboard.stage import Generator
 from ..storyboard.vocabulary import FULL
 from ..training.world import CHUNK_SECONDS, SPLITS, Film, Split, random_film, render_film
@@ -77,6 +77,19 @@ def generate(generator: Generator, film: Film, seed: int) -> Tensor:
     return torch.cat(frames).permute(0, 3, 1, 2).float() / 255
 
 
+def seen_as_asked(staging: Staging, true: dict[str, str], reading: Reading) -> list[tuple[str, bool]]:
+    """Everything that was asked of a frame and of who is in it, and whether it is seen; looks of a kind that is there once."""
+    found = [(name, word == true[name]) for name, word in reading.frame.items()]
+    kinds = [role.kind for role in staging.roles]
+    for role in staging.roles:
+        found.append(("kind", reading.shows(role.kind, len(set(kinds)))))
+        if role.prop is not None:
+            found.append(("prop", reading.shows(role.prop, len(kinds), "prop")))
+        if kinds.count(role.kind) == 1 and role.appearance is not None:
+            found += [(look, reading.look_of(role.kind, look) == getattr(role.appearance, look)) for look in LOOKS]
+    return found
+
+
 def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[str, Tally]) -> None:
     """Adds one film to the tallies: what is seen by shot; cuts by frame; identity over cuts in a set."""
     per_chunk = len(frames) // sum(shot.chunks for shot in film.shots)
@@ -92,27 +105,17 @@ def score_film(film: Film, frames: Tensor, reader: FrameReader, tallies: dict[st
         staging = shot.staging
         true = told_of(staging, shot.daylight.after(shot.chunks * CHUNK_SECONDS / 2))
         light = find_light(reader, frames[start + 2 : end : 4], reading)
-        for name, word in [*reading.frame.items(), ("light", light)]:
-            asked[name] += 1
-            right[name] += word == true[name]
-        asked["camera"] += 1
-        right["camera"] += find_movement(reader, frames[start:end]) == staging.movement
+        found = [
+            *seen_as_asked(staging, true, reading), ("light", light == true["light"]),
+            ("camera", find_movement(reader, frames[start:end]) == staging.movement),
+        ]  # fmt: skip
         doing = acting(staging)
         if doing:
             said = find_actions(reader, frames[start:end], [role.kind for role in doing])
-            asked["action"] += len(doing)
-            right["action"] += sum(role.action == action for role, action in zip(doing, said, strict=True))
-        kinds = [role.kind for role in staging.roles]
-        for role in staging.roles:
-            asked["kind"] += 1
-            right["kind"] += reading.shows(role.kind, len(set(kinds)))
-            if role.prop is not None:
-                asked["prop"] += 1
-                right["prop"] += reading.shows(role.prop, len(kinds), "prop")
-            if kinds.count(role.kind) == 1 and role.appearance is not None:
-                for look in LOOKS:
-                    asked[look] += 1
-                    right[look] += reading.look_of(role.kind, look) == getattr(role.appearance, look)
+            found += [("action", role.action == action) for role, action in zip(doing, said, strict=True)]
+        for name, as_asked in found:
+            asked[name] += 1
+            right[name] += as_asked
         if start:
             cuts.append(start)
         start = end

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from filmwright.cli import app
-from filmwright.console.tables import drift_table
+from filmwright.console.tables import drift_table, wear_table
 from filmwright.evaluation.claims import CLAIMS, measure_claims
 from filmwright.evaluation.claims_page import write_page
 from filmwright.evaluation.evening import evening_film
@@ -141,6 +141,15 @@ def test_long_films_are_read_early_and_late(weights: Path) -> None:
     wrong = [1 - rate["rate"] for name, rate in found["made"].items() if name.endswith("at 40")]
     assert found["error"]["40"] == pytest.approx(sum(wrong) / len(wrong), abs=1e-3)
     assert "around chunk 40" in drift_table(found) and "% late" in drift_table(found)
+
+
+def test_a_long_shot_is_read_chunk_by_chunk(weights: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", "wear", str(weights), "--films", "2", "--chunks", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert len(found["made"]) == len(found["truth"]) == len(found["edges"]) == 3
+    assert all(chunk["set"]["asked"] == 2 for chunk in found["made"])
+    assert "against the truth's" in wear_table(found)
 
 
 def test_results_of_other_weights_or_minutes_are_refused(weights: Path, tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ class TuningSettings(FilmSettings):
         copies: noisy copies per clean one; the clean half costs as much as a copy and gives no loss.
         timesteps: one noise level per chunk, or one for the whole film.
         prompt_dropout: part of the chunks that are told nothing, for guidance.
+        resample: how often history is as the model would have made it and not as it was (self-resampling, arXiv 2512.15702): what it
+            gets wrong in a chunk it then learns to mend in the next, instead of making it worse.
         history_patches: whether the model gets patchifiers for compressed history.
         guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
             (`generator.sampling.Sampling`).
@@ -166,6 +168,7 @@ class TuningSettings(FilmSettings):
     timesteps: Literal["chunk", "film"] = "chunk"
     final_shift: float = Field(default=1.2, ge=1)
     prompt_dropout: Fraction = 0.1
+    resample: Fraction = 0.0
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
     recall_above: Fraction = 1.0
