@@ -24,7 +24,7 @@ def drawn(scene: Scene, bundle: Bundle, began: float) -> Frames:
     frames = scene.draw(torch.arange(FRAMES) / FPS + began).frames
     with torch.no_grad():
         seen, _ = bundle.autoencoder.decode(bundle.autoencoder.encode(frames[None]))
-    pixels: Frames = seen[0].clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    pixels: Frames = seen[0].float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return pixels
 
 

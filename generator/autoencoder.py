@@ -161,7 +161,8 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def decode(self, latents_BFCHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """Normalised latents of a stretch of one stream to video in 0 … 1, and the memory to go on with."""
         mean, std = self._statistics(latents_BFCHW)
-        video, memory = run_layers(self.decoder, latents_BFCHW * std + mean, memory, None)
+        raw = (latents_BFCHW * std + mean).to(self.dtype)
+        video, memory = run_layers(self.decoder, raw, memory, None)
         return video.clamp(0.0, 1.0), memory
 
     def reconstruct(self, video_BTCHW: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:

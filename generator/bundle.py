@@ -236,10 +236,13 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
             f"the weights in {folder / part} are damaged or incomplete ({reason}): restore the folder"
         ) from error
     dtype = choose_dtype(sum(p.numel() for p in transformer.parameters()), device)
+    pixels = (
+        torch.bfloat16 if bf16_is_native(device.type) else dtype
+    )  # convolutions gain more than matrix products, and nothing builds up
     large_encoder = sum(p.numel() for p in encoder.parameters()) > LARGE_PARAMETERS
     parts: dict[str, tuple[nn.Module, torch.dtype, torch.device]] = {
         "transformer": (transformer, dtype, torch.device("meta") if hollow else device),
-        "vae": (autoencoder, dtype, device),
+        "vae": (autoencoder, pixels, device),
         "text_encoder": (encoder, dtype, torch.device("cpu") if large_encoder else device),
     }
     for name, (module, to, where) in parts.items():

@@ -113,9 +113,10 @@ def test_a_streamed_decode_equals_the_decode_of_the_same_chunks_later(rollout_of
     autoencoder = load_bundle(tiny_bundle, torch.device("cpu")).autoencoder
     memory = None
     for chunk in made:
+        latents = torch.from_numpy(chunk.latents).transpose(0, 1)[None].to(autoencoder.dtype)
         with torch.no_grad():
-            video, memory = autoencoder.decode(torch.from_numpy(chunk.latents).transpose(0, 1)[None], memory)
-        frames = (video[0] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            video, memory = autoencoder.decode(latents, memory)
+        frames = (video[0].float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         assert np.array_equal(frames, chunk.frames)
 
 
