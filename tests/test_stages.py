@@ -121,13 +121,13 @@ def test_the_loss_of_packed_tuning_equals_a_slow_plain_one(tmp_path: Path) -> No
 
 
 def test_resampled_history_is_what_a_rollouts_last_step_makes_after_true_history(tmp_path: Path) -> None:
-    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, resample=1.0, guidance=2.0))
+    made = shop(tmp_path, tuning(memories={"routed(2)+window(1)": 1}, resample=0.9, guidance=2.0))
     stage = made.stage(made.recipe.stage("base"))
     torch.nn.init.normal_(stage.nets["transformer"].proj_out.weight, std=0.05)
     batch = stage.batch(0)
     scene = stage.scene(batch)
     clean = scene.films.latents
-    found = stage.resampled(scene, clean, 2)
+    found = stage.resampled(scene, clean, clean, 2)
     again = stage.scene(batch)
     sigma = 0.8 * again.draws.uniform(3)
     noise = again.draws.normal(3, *clean.shape[1:])
@@ -154,7 +154,7 @@ def test_resampled_history_is_what_a_rollouts_last_step_makes_after_true_history
 def test_history_may_be_what_the_model_makes_of_it(written: str, tmp_path: Path) -> None:
     made = shop(
         tmp_path,
-        tuning(memories={written: 1}, history_patches="compressed" in written, resample=1.0, chunks=4, cuts=0.2),
+        tuning(memories={written: 1}, history_patches="compressed" in written, resample=0.9, chunks=4, cuts=0.2),
     )
     stage = made.stage(made.recipe.stage("base"))
     torch.nn.init.normal_(stage.nets["transformer"].proj_out.weight, std=0.05)

@@ -154,8 +154,8 @@ class TuningSettings(FilmSettings):
         copies: noisy copies per clean one; the clean half costs as much as a copy and gives no loss.
         timesteps: one noise level per chunk, or one for the whole film.
         prompt_dropout: part of the chunks that are told nothing, for guidance.
-        resample: how often history is as the model would have made it and not as it was (self-resampling, arXiv 2512.15702): what it
-            gets wrong in a chunk it then learns to mend in the next, instead of making it worse.
+        resample: how often history is made by the model instead of taken as it was, and how often that is done once more, after what it
+            made (self-resampling, arXiv 2512.15702): what is wrong in a chunk it then learns to mend in the next, not to make worse.
         history_patches: whether the model gets patchifiers for compressed history.
         guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
             (`generator.sampling.Sampling`).
@@ -168,7 +168,7 @@ class TuningSettings(FilmSettings):
     timesteps: Literal["chunk", "film"] = "chunk"
     final_shift: float = Field(default=1.2, ge=1)
     prompt_dropout: Fraction = 0.1
-    resample: Fraction = 0.0
+    resample: float = Field(default=0.0, ge=0, le=0.9)
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
     recall_above: Fraction = 1.0

@@ -46,8 +46,8 @@ class TuningStage(FilmStage):
         noisy = add_noise(target, noise, sigma)
         text = self.text(self.nets, scene.films, scene.draws.uniform(chunks) < settings.prompt_dropout)
         history = clean
-        if settings.resample and scene.draws.shared.random() < settings.resample:
-            history = self.resampled(scene, clean, films)
+        while settings.resample and scene.draws.shared.random() < settings.resample:
+            history = self.resampled(scene, clean, history, films)
         guide = None
         if settings.routing_guide:
             window = scene.memory.window_frames(self.length)
@@ -62,12 +62,12 @@ class TuningStage(FilmStage):
         return losses
 
     @torch.no_grad()
-    def resampled(self, scene: Scene, clean: Tensor, films: int) -> Tensor:
-        """Every chunk noised and finished in one guided Euler step, as the last one of a rollout, after true history."""
+    def resampled(self, scene: Scene, clean: Tensor, history: Tensor, films: int) -> Tensor:
+        """Every chunk noised and finished in one guided Euler step, as the last one of a rollout, after such history."""
         rows = len(clean)
         sigma = RESAMPLED_FROM * scene.draws.uniform(rows // films)
         noisy = add_noise(clean, scene.draws.normal(rows // films, *clean.shape[1:]), sigma)
         text = self.text(self.nets, scene.films)
-        sight = self.sight(self.nets, scene, clean, text, films)
+        sight = self.sight(self.nets, scene, history, text, films)
         told, untold = sight(noisy, sigma, text), sight(noisy, sigma, torch.zeros_like(text), pictures=False)
         return noisy - spread(sigma) * (untold + self.settings.guidance * (told - untold))
