@@ -156,6 +156,7 @@ class TuningSettings(FilmSettings):
         prompt_dropout: part of the chunks that are told nothing, for guidance.
         resample: how often history is made by the model instead of taken as it was, and how often that is done once more, after what it
             made (self-resampling, arXiv 2512.15702): what is wrong in a chunk it then learns to mend in the next, not to make worse.
+        resample_shift: warps the noise that history is made from: the same noise hides less of a larger picture.
         history_patches: whether the model gets patchifiers for compressed history.
         guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
             (`generator.sampling.Sampling`).
@@ -169,6 +170,7 @@ class TuningSettings(FilmSettings):
     final_shift: float = Field(default=1.2, ge=1)
     prompt_dropout: Fraction = 0.1
     resample: float = Field(default=0.0, ge=0, le=0.9)
+    resample_shift: float = Field(default=1.0, ge=1)
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
     recall_above: Fraction = 1.0

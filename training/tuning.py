@@ -18,7 +18,7 @@ from .routing_guide import RoutingGuide
 from .settings import TuningSettings
 
 RESAMPLED_FROM = 0.8
-"""The most noise that a chunk of history is made from: where more is, another chunk comes out, and not a worse one."""
+"""The most noise that a chunk of history is made from, before it is warped: where more is, another chunk comes out, and not a worse one."""
 
 
 class TuningStage(FilmStage):
@@ -65,7 +65,7 @@ class TuningStage(FilmStage):
     def resampled(self, scene: Scene, clean: Tensor, history: Tensor, films: int) -> Tensor:
         """Every chunk noised and finished in one guided Euler step, as the last one of a rollout, after such history."""
         rows = len(clean)
-        sigma = RESAMPLED_FROM * scene.draws.uniform(rows // films)
+        sigma = warp(RESAMPLED_FROM * scene.draws.uniform(rows // films), self.settings.resample_shift)
         noisy = add_noise(clean, scene.draws.normal(rows // films, *clean.shape[1:]), sigma)
         text = self.text(self.nets, scene.films)
         sight = self.sight(self.nets, scene, history, text, films)
