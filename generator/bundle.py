@@ -236,9 +236,8 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
             f"the weights in {folder / part} are damaged or incomplete ({reason}): restore the folder"
         ) from error
     dtype = choose_dtype(sum(p.numel() for p in transformer.parameters()), device)
-    pixels = (
-        torch.bfloat16 if bf16_is_native(device.type) else dtype
-    )  # convolutions gain more than matrix products, and nothing builds up
+    # Convolutions gain more by it than matrix products of this size, and what is rounded here does not build up.
+    pixels = torch.bfloat16 if bf16_is_native(device.type) else dtype
     large_encoder = sum(p.numel() for p in encoder.parameters()) > LARGE_PARAMETERS
     parts: dict[str, tuple[nn.Module, torch.dtype, torch.device]] = {
         "transformer": (transformer, dtype, torch.device("meta") if hollow else device),

@@ -121,9 +121,10 @@ class ModelRollout:
             self._decode_pending()
         cached: list[Tensor] = []
         if self._cache is not None:
-            if before is not None and len(self._cache.shots) < len(
+            if len(self._cache.shots) < len(
                 self._shots
-            ):  # else it ended once before, at a dropped shot
+            ):  # the shot before ends now, and not already at one that was dropped
+                assert before is not None
                 self._cache.shots.append([self._cache.keyframe(p) for p in _spread(before.pictures)])
                 before.pictures.clear()
             if fresh:
