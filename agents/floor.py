@@ -6,8 +6,6 @@ All of it can be built again from the production: the rollout is fed the circled
 from __future__ import annotations
 
 import time
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from .. import __version__
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import Frames, Generator, Rollout, open_generator
+from ..storyboard.stage import Generator, open_generator
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
@@ -38,6 +36,7 @@ from .events import Event, Listener
 from .models.registry import is_model
 from .pictures import footage_path, opening_chunks, pinned_images
 from .prompts import shot_prompt
+from .reel import Reel
 from .rolling import RollingTake, keep_sheet, look_at, said_before
 
 MAX_INTERVENTIONS = 2
@@ -50,22 +49,6 @@ class ShotFailed(Exception):
     """The generator could not make this shot; the film goes on without it."""
 
 
-@dataclass(frozen=True)
-class _Past:
-    """A shot before the one that rolls.
-
-    Attributes:
-        mark: which take of it.
-        rolled: whether the rollout has it: it has none of a shot that failed.
-    """
-
-    mark: str
-    rolled: bool
-
-
-GIVEN_UP = _Past("given up", True)
-
-
 class Floor:
     """One production being shot with one generator."""
 
@@ -73,9 +56,7 @@ class Floor:
         self.production, self.settings, self.tell = production, settings, listener
         self._critic: Critic | None = None
         self._generator: Generator | None = None
-        self._rollout: Rollout | None = None
-        self._history: list[_Past] = []
-        self._ends: deque[Frames | None] = deque(maxlen=2)
+        self._reel = Reel(production, lambda: self.generator.start(settings.seed))
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None
@@ -147,7 +128,7 @@ class Floor:
         began = time.perf_counter()
         script, timeline = self.script(), self.timeline()
         shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
-        retake = self._ready(list(script.shots())[: position - 1])
+        retake = self._reel.wind(list(script.shots())[: position - 1])
         records = (read_take(self.production, shot.id, n) for n in takes_of(self.production, shot.id))
         whole = [
             r.take for r in records if r is not None and self._whole(r)
@@ -159,8 +140,7 @@ class Floor:
             self.tell(Event("note", {"shot": shot.id, "note": note}))
         pins = pinned_images(self.production, script, shot, self.generator.profile)
         width, height = self.generator.profile.delivered_size
-        assert self._rollout is not None
-        self._rollout.begin_shot(
+        self._reel.rollout.begin_shot(
             prompt,
             shot=shot.id,
             take=number,
@@ -177,57 +157,6 @@ class Floor:
         self.tell(
             Event("shot", {"shot": shot.id, "position": position, "of": len(timeline.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
         )  # fmt: skip
-
-    def _ready(self, shots: list[Shot]) -> bool:
-        """Brings the rollout to the moment after these shots, as circled. Returns whether one shot more is in it, in whose place
-        the next one is to stand."""
-        wanted = self._wanted(shots)
-        same = next((i for i, past in enumerate(self._history) if wanted[i : i + 1] != [past.mark]), len(self._history))
-        others = sum(past.rolled for past in self._history[same:])
-        if self._rollout is None or others > 1:
-            self._rollout = self.generator.start(self.settings.seed)
-            self._ends.clear()
-            same = others = 0
-        retake = others == 1
-        if retake:
-            self._ends.pop()
-        del self._history[same:]
-        for shot, mark in zip(shots[same:], wanted[same:], strict=True):
-            fed = self._feed(shot, retake)
-            self._history.append(_Past(mark, fed))
-            retake = retake and not fed
-        return retake
-
-    def _wanted(self, shots: list[Shot]) -> list[str]:
-        """The marks of these shots' circled takes."""
-        last = circled(self.production, shots[-1].id) if shots else None
-        done = [past.mark for past in self._history[: len(shots)]]
-        if not shots or (last and done[-1:] == [_mark(last)] and len(done) == len(shots)):
-            return done  # the usual case: this process has just shot the shot before
-        records = ((shot.id, circled(self.production, shot.id)) for shot in shots)
-        return [_mark(record) if record else f"{shot}/-" for shot, record in records]
-
-    def _feed(self, shot: Shot, retake: bool) -> bool:
-        """Feeds the circled take of a shot to the rollout; False when there is none."""
-        record = circled(self.production, shot.id)
-        chunks = read_take_chunks(self.production, record) if record else None
-        if record is None or chunks is None:
-            return False
-        assert self._rollout is not None
-        changes = dict(record.prompts)
-        pins = {since: [self.production.inside(p) for p in paths] for since, paths in record.references}
-        self._rollout.begin_shot(
-            changes[0], shot=shot.id, take=record.take, references=pins.get(0, []), continuity=shot.continuity, retake=retake
-        )  # fmt: skip
-        fed = None
-        for index, chunk in enumerate(chunks):
-            if index and index in changes:
-                self._rollout.reprompt(changes[index])
-            if index and index in pins:
-                self._rollout.pin(pins[index])
-            fed = self._rollout.feed(chunk.latents, chunk.state, decode=index == len(chunks) - 1)
-        self._ends.append(fed.frames if fed else None)
-        return True
 
     @property
     def take(self) -> RollingTake:
@@ -254,17 +183,16 @@ class Floor:
             if chunk == index:
                 self.reprompt(shot_prompt(self.script(), standing, self.generator.profile)[0])
                 self._repin(standing)
-        assert self._rollout is not None
         draw = take.draws.get(index, 0)
         kept = take.rolling.kept(index, draw)
         asked = time.perf_counter()
         try:
             if kept is not None:
-                chunk_made = self._rollout.feed(kept.latents, kept.state)
+                chunk_made = self._reel.rollout.feed(kept.latents, kept.state)
             elif index < len(take.opening):
-                chunk_made = self._rollout.feed(take.opening[index])
+                chunk_made = self._reel.rollout.feed(take.opening[index])
             else:
-                chunk_made = self._rollout.step()
+                chunk_made = self._reel.rollout.step()
         except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
             raise ShotFailed(
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
@@ -293,9 +221,8 @@ class Floor:
         assert take.last_frames is not None
         index = len(take.latents) - 1
         began = time.perf_counter()
-        before_it = self._ends[-1] if self._ends else None
         look = look_at(
-            take, self.generator, self.production, self.script(), before_it, interventions_left=MAX_INTERVENTIONS - take.interventions,
+            take, self.generator, self.production, self.script(), self._reel.end, interventions_left=MAX_INTERVENTIONS - take.interventions,
             takes_left=MAX_TAKES - 1 - self._abandoned.get(take.shot.id, 0), shows=is_model(self.settings.critic),
         )  # fmt: skip
         draw = take.draws.get(index, 0)
@@ -317,8 +244,7 @@ class Floor:
 
     def reprompt(self, prompt: str) -> None:
         """Changes the prompt from the next chunk on."""
-        assert self._rollout is not None
-        self._rollout.reprompt(prompt)
+        self._reel.rollout.reprompt(prompt)
         self.take.prompts.append((len(self.take.latents), prompt))
         self.production.log(
             "reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt
@@ -329,8 +255,7 @@ class Floor:
         take = self.take
         pins = pinned_images(self.production, self.script(), standing, self.generator.profile)
         if pins != take.pins[-1][1]:
-            assert self._rollout is not None
-            self._rollout.pin(pins)
+            self._reel.rollout.pin(pins)
             take.pins.append((len(take.latents), pins))
             names = [path.name for path in pins]
             self.production.log("pin", shot=take.shot.id, take=take.number, chunk=len(take.latents), references=names)
@@ -339,8 +264,7 @@ class Floor:
         """Drops the last chunks; they are drawn anew."""
         take = self.take
         chunks = min(chunks, len(take.latents))
-        assert self._rollout is not None
-        self._rollout.rewind(chunks)
+        self._reel.rollout.rewind(chunks)
         kept = len(take.latents) - chunks
         for index in range(kept, len(take.latents)):
             take.draws[index] = take.draws.get(index, 0) + 1
@@ -367,7 +291,7 @@ class Floor:
         self._spend("encode", time.perf_counter() - began)
         scores = [float(str(v["score"])) for v in take.verdicts]
         record = TakeRecord(
-            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash([past.mark for past in self._history]),
+            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._reel.marks()),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
             licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
             references=[(since, self._relative(pins)) for since, pins in take.pins], verdicts=take.verdicts,
@@ -378,8 +302,7 @@ class Floor:
         self.production.log(
             "take", shot=record.shot, take=record.take, latents=latents_hash(take.latents), frames=frames
         )
-        self._history.append(_Past(_mark(record), True))
-        self._ends.append(take.last_frames)
+        self._reel.add(record, take.last_frames)
         self._take = None
         return record
 
@@ -412,14 +335,9 @@ class Floor:
         self._abandoned[self.take.shot.id] = self._abandoned.get(self.take.shot.id, 0) + 1
         self._take = None
         if broken:
-            self._rollout = None
+            self._reel.tear()
         else:
-            self._history.append(GIVEN_UP)
-            self._ends.append(None)
-
-
-def _mark(record: TakeRecord) -> str:
-    return f"{record.shot}/{record.take}/{record.depends}"
+            self._reel.give_up()
 
 
 def _plain(values: dict[str, object]) -> dict[str, object]:
