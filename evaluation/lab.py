@@ -96,7 +96,11 @@ class Lab:
     def guidance(self) -> dict[str, float]:
         """How the lab's weights are guided, as settings of a tuning stage: arms that go on from them differ in their training alone."""
         sampling = self._bundle(self.weights).sampling
-        return {"guidance": sampling.guidance, "recall_above": sampling.recall_above}
+        return {
+            "guidance": sampling.guidance,
+            "guide_above": sampling.guide_above,
+            "recall_above": sampling.recall_above,
+        }
 
     def kept(self, name: str, measure: Callable[[Seen], dict[str, Any]]) -> Kept:
         """What was measured under that name before, else measured now and kept, with a strip of the first film's frames."""

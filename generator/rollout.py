@@ -172,7 +172,7 @@ class ModelRollout:
                 alone = Alone(paged.own)
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            if sampling.guidance == 1.0:
+            if sampling.guidance == 1.0 or sigma <= sampling.guide_above:
                 return self._pass(x, sigma * 1000, text, paged)
             less = alone if alone is not None and sigma > sampling.recall_above else pinless
             if less is not None:  # guidance pulls towards what the other pass does not see

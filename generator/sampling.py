@@ -27,6 +27,8 @@ class Sampling:
         steps: euler: number of steps.
         shift: warps time towards noise.
         guidance: classifier-free guidance scale; 1 runs no unconditional pass.
+        guide_above: noise level above which there is guidance (limited interval, arXiv 2404.07724). Below it nothing is left to decide
+            but detail, which guidance overdraws, a little more in every chunk that follows.
         recall_above: noise level above which, at the first chunk of a shot, the unconditional pass forgets memory too, so that
             guidance pulls towards what was shown before; 1 for never.
     """
@@ -36,6 +38,7 @@ class Sampling:
     steps: int = 30
     shift: float = 5.0
     guidance: float = 1.0
+    guide_above: float = 0.0
     recall_above: float = 1.0
 
     def sigmas(self) -> list[float]:

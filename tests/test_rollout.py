@@ -3,6 +3,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,6 +206,35 @@ def test_weights_with_nan_are_refused(tiny_bundle: Path, tmp_path: Path) -> None
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"NaN or infinity in proj_out\.bias"):
         load_bundle(folder, torch.device("cpu"))
+
+
+def test_guidance_ends_where_little_noise_is_left(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle(tiny_bundle, torch.device("cpu"))
+    torch.manual_seed(3)
+    torch.nn.init.normal_(bundle.transformer.proj_out.weight, std=0.2)
+    passes: list[int] = []
+    forward = bundle.transformer.forward
+
+    def counted(x: torch.Tensor, *args: Any) -> torch.Tensor:
+        passes.append(len(x))
+        return forward(x, *args)
+
+    monkeypatch.setattr(bundle.transformer, "forward", counted)
+
+    def first(**values: float) -> tuple[Any, list[int]]:
+        sampling = replace(bundle.sampling, kind="euler", steps=4, shift=3.0, **values)  # at noise 1, 0.9, 0.75, 0.5
+        passes.clear()
+        return roll(ModelRollout(replace(bundle, sampling=sampling), parse_memory("window(2)"), 0), 1), list(passes)
+
+    always, above, never, unguided = (
+        first(guidance=3.0), first(guidance=3.0, guide_above=0.6), first(guidance=3.0, guide_above=1.0), first(guidance=1.0)
+    )  # fmt: skip
+    assert always[1] == [2, 2, 2, 2, 1]  # the last one commits
+    assert above[1] == [2, 2, 2, 1, 1]
+    assert never[1] == [1, 1, 1, 1, 1]
+    assert same(never[0], unguided[0])
+    assert not same(above[0], always[0])
+    assert not same(above[0], never[0])
 
 
 @pytest.mark.parametrize("memory", ["window(2)", "state(1)+window(1)", "shots(1)+window(1)"])

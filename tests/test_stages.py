@@ -287,6 +287,21 @@ def test_a_few_step_student_is_taught(kind: str, tmp_path: Path) -> None:
     assert all(not p.requires_grad for p in stage.teacher.parameters())
 
 
+def test_a_chain_of_students_keeps_the_teacher_it_began_with(tmp_path: Path) -> None:
+    made = shop(
+        tmp_path,
+        tuning(),
+        few_steps("few", "consistency", grid=8),
+        few_steps("student", "distribution", critic_rate=3e-3),
+    )
+    run(made, "base", 2)
+    run(made, "few", 2)
+    stage = made.stage(made.recipe.stage("student"))
+    for name, networks in (("few", stage.nets), ("base", stage.teacher), ("base", stage.fake)):
+        for key, value in load_transformer(tmp_path / name / "transformer").state_dict().items():
+            assert torch.equal(networks["transformer"].state_dict()[key], value), (name, key)
+
+
 def test_distribution_matching_moves_student_and_fake_score_and_gradients_reach_the_state(tmp_path: Path) -> None:
     made = shop(
         tmp_path,

@@ -25,7 +25,7 @@ from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import InputError
 from .films import Batch, Draws, FilmStream, LatentFilm
 from .routing_guide import RoutingGuide
-from .settings import FilmSettings
+from .settings import FilmSettings, TaughtSettings, TuningSettings
 from .sight import HistorySight, PagesSight, Remember, Sight
 
 PLAIN_TOKENS = 4096
@@ -272,6 +272,11 @@ def part_of(state: dict[str, Tensor], network: str) -> dict[str, Tensor]:
 def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
     sigma = spread(sigma_R)
     return (1 - sigma) * clean + sigma * noise
+
+
+def guided(told: Tensor, untold: Tensor, sigma_R: Tensor, settings: TuningSettings | TaughtSettings) -> Tensor:
+    """The flow that a rollout follows, away from what comes of no prompt; below `guide_above` what is told alone."""
+    return torch.where(spread(sigma_R) > settings.guide_above, untold + settings.guidance * (told - untold), told)
 
 
 def spread(x_R: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ class TuningSettings(FilmSettings):
             made (self-resampling, arXiv 2512.15702): what is wrong in a chunk it then learns to mend in the next, not to make worse.
         resample_shift: warps the noise that history is made from: the same noise hides less of a larger picture.
         history_patches: whether the model gets patchifiers for compressed history.
-        guidance, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
+        guidance, guide_above, recall_above, sampling_shift: recommended for sampling the result in `sampling_steps` Euler steps
             (`generator.sampling.Sampling`).
         routing_guide: weight of the loss that asks routing to find the frames that show a chunk's puppets; 0 leaves it to
             attention, as CausalCine does.
@@ -173,6 +173,7 @@ class TuningSettings(FilmSettings):
     resample_shift: float = Field(default=1.0, ge=1)
     history_patches: bool = False
     guidance: float = Field(default=3.5, ge=1)
+    guide_above: Fraction = 0.0
     recall_above: Fraction = 1.0
     sampling_steps: int = Field(default=12, ge=1)
     sampling_shift: float = Field(default=3.0, ge=1)
@@ -188,7 +189,7 @@ class TuningSettings(FilmSettings):
         """How the result is sampled, as a profile says it."""
         return {
             "kind": "euler", "steps": self.sampling_steps, "shift": self.sampling_shift, "guidance": self.guidance,
-            "recall_above": self.recall_above,
+            "guide_above": self.guide_above, "recall_above": self.recall_above,
         }  # fmt: skip
 
 
@@ -196,12 +197,13 @@ class TaughtSettings(FilmSettings):
     """What the ways to a few-step student share.
 
     Attributes:
-        teacher: the stage whose weights teach; the student's own start when left out.
-        guidance, recall_above: how the teacher is guided (`generator.sampling.Sampling`).
+        teacher: the stage whose weights teach; when left out, where the chain of students that this one goes on from began.
+        guidance, guide_above, recall_above: how the teacher is guided (`generator.sampling.Sampling`).
     """
 
     teacher: Name | None = None
     guidance: float = Field(default=2.0, ge=1)
+    guide_above: Fraction = 0.0
     recall_above: Fraction = 1.0
 
 

@@ -163,7 +163,7 @@ class Shop:
         if isinstance(settings, TuningSettings):
             return TuningStage(settings, workshop)
         assert isinstance(settings, TaughtSettings)
-        teacher = self._networks(settings.teacher or self._origin(settings), settings.name)
+        teacher = self._networks(self._teacher(settings), settings.name)
         if isinstance(settings, ProgressiveSettings):
             return ProgressiveStage(settings, workshop, teacher)
         if isinstance(settings, ConsistencySettings):
@@ -223,6 +223,15 @@ class Shop:
         names = [stage.name for stage in self.recipe.stages]
         done = [name for name in names[: names.index(settings.name)] if self._exported(name)]
         return done[-1] if done else None
+
+    def _teacher(self, settings: TaughtSettings) -> str | None:
+        """The stage that teaches: the one it names, else where the chain of students that it goes on from began."""
+        if settings.teacher is not None:
+            return settings.teacher
+        name = self._origin(settings)
+        while name is not None and isinstance(before := self.recipe.stage(name), TaughtSettings):
+            name = self._origin(before)
+        return name
 
     def _networks(self, stage: str | None, needed_by: str) -> nn.ModuleDict:
         """Transformer and text encoder of a stage that has run, else of the start, else new ones."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..generator.sampling import warp
-from .film_stage import FilmStage, Scene, Workshop, add_noise, spread
+from .film_stage import FilmStage, Scene, Workshop, add_noise, guided, spread
 from .films import Batch
 from .routing_guide import RoutingGuide
 from .settings import TuningSettings
@@ -63,11 +63,11 @@ class TuningStage(FilmStage):
 
     @torch.no_grad()
     def resampled(self, scene: Scene, clean: Tensor, history: Tensor, films: int) -> Tensor:
-        """Every chunk noised and finished in one guided Euler step, as the last one of a rollout, after such history."""
+        """Every chunk noised and finished in one Euler step, as the last one of a rollout, guided where that is, after such history."""
         rows = len(clean)
         sigma = warp(RESAMPLED_FROM * scene.draws.uniform(rows // films), self.settings.resample_shift)
         noisy = add_noise(clean, scene.draws.normal(rows // films, *clean.shape[1:]), sigma)
         text = self.text(self.nets, scene.films)
         sight = self.sight(self.nets, scene, history, text, films)
         told, untold = sight(noisy, sigma, text), sight(noisy, sigma, torch.zeros_like(text), pictures=False)
-        return noisy - spread(sigma) * (untold + self.settings.guidance * (told - untold))
+        return noisy - spread(sigma) * guided(told, untold, sigma, self.settings)
