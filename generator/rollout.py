@@ -164,15 +164,16 @@ class ModelRollout:
         paged = Paged(self.store, self._memory, context)
         nothing = torch.zeros_like(text)
         both = torch.cat([text, nothing])
+        first = chunk == 0 and shot.fresh
         pinless = alone = None
         if sampling.guidance != 1.0:
             if paged.context is not None:
                 pinless = Paged(self.store, self._memory, self._context(shot, chunk, nothing, pinned=False))
-            if chunk == 0 and shot.fresh and (self.store.frames or pinless is not None):
+            if first and (self.store.frames or pinless is not None):
                 alone = Alone(paged.own)
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            if sampling.guidance == 1.0 or sigma <= sampling.guide_above:
+            if sampling.guidance == 1.0 or (sigma <= sampling.guide_above and not first):
                 return self._pass(x, sigma * 1000, text, paged)
             less = alone if alone is not None and sigma > sampling.recall_above else pinless
             if less is not None:  # guidance pulls towards what the other pass does not see

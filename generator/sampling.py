@@ -27,8 +27,8 @@ class Sampling:
         steps: euler: number of steps.
         shift: warps time towards noise.
         guidance: classifier-free guidance scale; 1 runs no unconditional pass.
-        guide_above: noise level above which there is guidance (limited interval, arXiv 2404.07724). Below it nothing is left to decide
-            but detail, which guidance overdraws, a little more in every chunk that follows.
+        guide_above: noise level above which there is guidance, after the first chunk of a shot (limited interval, arXiv 2404.07724).
+            Below it nothing is left to decide but detail, which guidance overdraws, in every chunk a little more than in the one before.
         recall_above: noise level above which, at the first chunk of a shot, the unconditional pass forgets memory too, so that
             guidance pulls towards what was shown before; 1 for never.
     """

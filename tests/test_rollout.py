@@ -208,7 +208,9 @@ def test_weights_with_nan_are_refused(tiny_bundle: Path, tmp_path: Path) -> None
         load_bundle(folder, torch.device("cpu"))
 
 
-def test_guidance_ends_where_little_noise_is_left(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guidance_ends_where_little_noise_is_left_but_for_a_shots_first_chunk(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = load_bundle(tiny_bundle, torch.device("cpu"))
     torch.manual_seed(3)
     torch.nn.init.normal_(bundle.transformer.proj_out.weight, std=0.2)
@@ -221,20 +223,22 @@ def test_guidance_ends_where_little_noise_is_left(tiny_bundle: Path, monkeypatch
 
     monkeypatch.setattr(bundle.transformer, "forward", counted)
 
-    def first(**values: float) -> tuple[Any, list[int]]:
+    def rolled(**values: float) -> tuple[Any, list[int]]:
         sampling = replace(bundle.sampling, kind="euler", steps=4, shift=3.0, **values)  # at noise 1, 0.9, 0.75, 0.5
         passes.clear()
-        return roll(ModelRollout(replace(bundle, sampling=sampling), parse_memory("window(2)"), 0), 1), list(passes)
+        return roll(ModelRollout(replace(bundle, sampling=sampling), parse_memory("window(2)"), 0), 2), list(passes)
 
-    always, above, never, unguided = (
-        first(guidance=3.0), first(guidance=3.0, guide_above=0.6), first(guidance=3.0, guide_above=1.0), first(guidance=1.0)
-    )  # fmt: skip
-    assert always[1] == [2, 2, 2, 2, 1]  # the last one commits
-    assert above[1] == [2, 2, 2, 1, 1]
-    assert never[1] == [1, 1, 1, 1, 1]
-    assert same(never[0], unguided[0])
-    assert not same(above[0], always[0])
-    assert not same(above[0], never[0])
+    always, above, never = (
+        rolled(guidance=3.0),
+        rolled(guidance=3.0, guide_above=0.6),
+        rolled(guidance=3.0, guide_above=1.0),
+    )
+    assert always[1] == [2, 2, 2, 2, 1, 2, 2, 2, 2, 1]  # the last one commits
+    assert above[1] == [2, 2, 2, 2, 1, 2, 2, 2, 1, 1]
+    assert never[1] == [2, 2, 2, 2, 1, 1, 1, 1, 1, 1]
+    assert same(above[0][:1], always[0][:1])
+    assert not same(above[0][1:], always[0][1:])
+    assert not same(above[0][1:], never[0][1:])
 
 
 @pytest.mark.parametrize("memory", ["window(2)", "state(1)+window(1)", "shots(1)+window(1)"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..generator.contexts import Alone
 from ..generator.packed import own_positions
 from ..generator.sampling import warp
-from .film_stage import FilmStage, Scene, Workshop, add_noise, guided, spread
+from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
 from .films import Batch
 from .settings import ConsistencySettings, OdeSettings, ProgressiveSettings, TaughtSettings
 from .sight import Sight
@@ -49,7 +49,7 @@ class TaughtStage(FilmStage):
             own = Alone(own_positions(scene.memory, 0, self.length))
             lonely = self.flow(self.teacher, x[rows], sigma_R[rows], nothing[rows], own)
             untold[alone] = lonely[: len(alone)]
-        return guided(told, untold, sigma_R, self.settings)
+        return guide(told, untold, sigma_R, scene.films.place, self.settings)
 
 
 class ProgressiveStage(TaughtStage):

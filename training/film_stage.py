@@ -274,9 +274,12 @@ def add_noise(clean: Tensor, noise: Tensor, sigma_R: Tensor) -> Tensor:
     return (1 - sigma) * clean + sigma * noise
 
 
-def guided(told: Tensor, untold: Tensor, sigma_R: Tensor, settings: TuningSettings | TaughtSettings) -> Tensor:
-    """The flow that a rollout follows, away from what comes of no prompt; below `guide_above` what is told alone."""
-    return torch.where(spread(sigma_R) > settings.guide_above, untold + settings.guidance * (told - untold), told)
+def guide(
+    told: Tensor, untold: Tensor, sigma_R: Tensor, place_R: Tensor, settings: TuningSettings | TaughtSettings
+) -> Tensor:
+    """The flow that a rollout follows: away from what comes of no prompt, where it is guided (`generator.sampling.Sampling`)."""
+    there = spread((sigma_R > settings.guide_above) | (place_R == 0))
+    return torch.where(there, untold + settings.guidance * (told - untold), told)
 
 
 def spread(x_R: Tensor) -> Tensor:

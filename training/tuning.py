@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..generator.sampling import warp
-from .film_stage import FilmStage, Scene, Workshop, add_noise, guided, spread
+from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
 from .films import Batch
 from .routing_guide import RoutingGuide
 from .settings import TuningSettings
@@ -70,4 +70,4 @@ class TuningStage(FilmStage):
         text = self.text(self.nets, scene.films)
         sight = self.sight(self.nets, scene, history, text, films)
         told, untold = sight(noisy, sigma, text), sight(noisy, sigma, torch.zeros_like(text), pictures=False)
-        return noisy - spread(sigma) * guided(told, untold, sigma, self.settings)
+        return noisy - spread(sigma) * guide(told, untold, sigma, scene.films.place, self.settings)
