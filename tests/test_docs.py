@@ -41,10 +41,15 @@ def test_the_commands_of_a_page_run_in_their_order(
         assert result.exit_code == 0, f"filmwright {shlex.join(command)}\n{result.output}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
 def test_every_file_a_page_shows_exists(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#h][^)]*)\)", PAGES[page]):
-        assert ((ROOT / page).parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)#h][^)]*)\)", (ROOT / page).read_text(encoding="utf-8")):
+        file, _, heading = target.partition("#")
+        path = (ROOT / page).parent / file
+        assert path.exists(), target
+        if heading:
+            found = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [title.lower().replace(" ", "-") for title in found], target
 
 
 def test_lists_are_for_people_and_programs() -> None:
