@@ -21,6 +21,7 @@ FILMS = {"films": 2, "chunks": 3, "learning_rate": 3e-3, "precision": "fp32", "w
 CLIPS: dict[str, Any] = {"name": "eye", "kind": "autoencoder", "clips": 1, "learning_rate": 3e-3}
 TEXT: dict[str, Any] = {"name": "text", "kind": "text", "captions": 8, "learning_rate": 3e-3, "warmup_steps": 1}
 POLICIES = ["window(1)", "sink(1)+window(1)", "routed(2)+window(1)", "state(1)+window(1)", "shots(2)+window(1)"]
+WEAVER: dict[str, Any] = {"memories": {"shots(2)+compressed": 1}, "cuts": 0.3}
 
 
 def quiet(progress: Progress) -> None: ...
