@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from ..storyboard.errors import InputError
@@ -135,6 +135,13 @@ def share_out(network: nn.Module, world: World) -> None:
     set_model_state_dict(network, state, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True))
     if hasattr(network, "remember"):
         register_fsdp_forward_method(network, "remember")
+
+
+def close_up(network: nn.Module) -> None:
+    """Lets go of weights that a pass without gradients left whole: they would keep whether they were to be trained then, and parts of a
+    stage take turns. Does nothing to a network that is not sharded."""
+    if isinstance(network, FSDPModule):
+        network.reshard()
 
 
 def hollow(world: World) -> AbstractContextManager[Any]:

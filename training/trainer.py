@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.seeds import stable_seed
 from . import checkpoint
-from .parallel import World, local, share_out, whole
+from .parallel import World, close_up, local, share_out, whole
 from .settings import StageSettings
 
 REPORT_SECONDS, SAVE_SECONDS = 5.0, 60.0
@@ -228,6 +228,8 @@ class Run:
         """
         part = self.stage.part(self.step)
         torch.manual_seed(stable_seed(self.seed, self.step))  # alike everywhere: what is not sharded stays equal
+        for network in self.stage.sharded():
+            close_up(network)
         for name, weights in self.trained.items():
             for p in weights.values():
                 p.requires_grad_(name == part)
