@@ -104,7 +104,11 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     with (tmp_path / "two.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(RECIPE, file)
     for processes in (1, 2):
-        for steps in ("1", "2", "4"):  # each goes on from the one before, the last with both parts of the student in turn
+        for steps in (
+            "1",
+            "2",
+            "4",
+        ):  # each goes on from the one before, the last with both parts of the student in turn
             done = train(tmp_path, processes, "--steps", steps, "-o", str(tmp_path / str(processes)))
             assert done.returncode == 0, done.stderr
     one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
