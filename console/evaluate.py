@@ -164,6 +164,27 @@ def evaluate_long_shots(
         _show(found, wear_table, json, reader)
 
 
+@evaluate_app.command("flow")
+def evaluate_loss(
+    generators: Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Bundled models of ours, or folders of some (default: nano); those after the first are compared with it.")] = None,
+    films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films of six chunks.")] = 16,
+    memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "validation", json: JsonOpt = False, debug: DebugOpt = False,
+) -> None:  # fmt: skip
+    """Measures the flow loss on held-out films by noise level: whether training teaches weights anything still."""
+    with reported(debug):
+        import torch
+
+        from ..evaluation.flow import evaluate_flow
+        from ..generator.bundle import load_bundle, weights_folder
+        from .tables import flow_table
+
+        bundles = [load_bundle(weights_folder(name), torch.device("cpu")) for name in generators or ["nano"]]
+        found = evaluate_flow(
+            bundles, memory, films=films, seed=seed, on_film=_counter("film", films), split=_held_out(split)
+        )
+        _show(found, flow_table, json)
+
+
 @evaluate_app.command("readers")
 def evaluate_truth(
     generator: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundled model of ours, or a folder of one.")] = "nano",

@@ -238,6 +238,23 @@ def wear_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def flow_table(found: dict[str, Any]) -> str:
+    """Loss by noise level, over the picture and over its puppets; after the first, how much less it is."""
+    lines = [
+        f"memory {found['memory']}: {found['films']} {found['split']} films of {found['chunks']} chunks, noise seed {found['seed']}",
+        f"scored by {found['scored_by']}: picture / puppets",
+    ]  # fmt: skip
+    for weights in found["weights"]:
+        cells = [f"{level}: {e['all']:.4f} / {e['puppets']:.4f}" for level, e in weights["levels"].items()]
+        lines += ["", weights["generator"], "  " + "   ".join(cells)]
+        if weights["less"] is not None:
+            less = [
+                f"{name} {d['part']:+.2%} ({d['low']:+.2%} … {d['high']:+.2%})" for name, d in weights["less"].items()
+            ]
+            lines.append("  less than the first: " + ", ".join(less))
+    return "\n".join(lines)
+
+
 def claims_table(found: dict[str, Any]) -> str:
     """What came out of the papers' claims."""
     lines = [f"{found['weights']}, {found['films']} films for each number; scored by {found['scored_by']}"]

@@ -159,7 +159,8 @@ class FilmStage:
                 text = embed(nets["text_encoder"], ids.to(self.device), mask.to(self.device)).float()
         return text if dropped_R is None else text.masked_fill(dropped_R[:, None, None], 0.0)
 
-    def with_state(self, memory: Memory, latents: Tensor) -> Tensor:
+    @staticmethod
+    def with_state(memory: Memory, latents: Tensor) -> Tensor:
         """Clean chunks with their hidden frames before them: the newest picture."""
         if memory.state is None:
             return latents
