@@ -28,6 +28,10 @@ ALIKE_ROWS = 16
 kernel, and a rollout's one chunk would not be bit-equal to the many of training."""
 
 
+Listen = Callable[[int, Tensor, Tensor, Tensor], None]
+"""Is told a layer's number, output, queries and keys."""
+
+
 class RMSNorm(nn.Module):
     """Over the whole width, before the heads are split, as in Wan."""
 
@@ -270,7 +274,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         timestep: Tensor,
         encoder_hidden_states: Tensor,
         context: Context | None = None,
-        listen: Callable[[int, Tensor, Tensor], None] | None = None,
+        listen: Listen | None = None,
     ) -> Tensor:
         """Runs one pass.
 
@@ -279,7 +283,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             timestep: [R], 0 (clean) to 1000 (noise).
             encoder_hidden_states: text [R, S, text_dim], zero-padded.
             context: what each row attends to; itself alone when None.
-            listen: is told every layer's queries and keys [R, N, H, D], un-rotated.
+            listen: is told what every layer makes of the tokens [R, N, d], and its queries and keys [R, N, H, D], un-rotated.
         """
         R, _, L, rows, columns = hidden_states.shape
         high, wide = self.grid(rows, columns)
@@ -292,7 +296,7 @@ class CausalWanTransformer3DModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             else:
                 x, q, k, _ = block(x, text, time_RT6d, layer, seen, (high, wide))
             if listen is not None:
-                listen(layer, q, k)
+                listen(layer, x, q, k)
         shift, scale = (self.scale_shift_table.float() + time.float()).chunk(2, dim=1)
         x = self.proj_out((self.norm_out(x) * (1 + scale) + shift).to(x.dtype))
         _, tall, broad = cast(Any, self.config).patch_size

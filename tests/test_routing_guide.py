@@ -41,8 +41,8 @@ def test_the_loss_is_cross_entropy_over_the_scores_that_routing_chooses_by() -> 
             losses.append(-scores.log_softmax(dim=0)[:LENGTH].exp().sum().log())
             right.append(float(choose(query[None], descriptors, 1)[0, 0] < LENGTH))
     asked = guide()
-    asked(0, torch.cat([q]), torch.cat([k] * (1 + COPIES)))
-    found = asked.losses(torch.device("cpu"))
+    asked(0, q, q, torch.cat([k] * (1 + COPIES)))
+    found = asked.losses()
     assert float(found["routing"]) == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
     assert float(found["routed"]) == pytest.approx(sum(right) / len(right))
 
@@ -54,11 +54,11 @@ def test_queries_and_keys_that_follow_it_recall_the_right_frames() -> None:
     optimiser = torch.optim.Adam([q, k], lr=0.05)
     for _ in range(60):
         asked = guide()
-        asked(0, q, k)
+        asked(0, q, q, k)
         optimiser.zero_grad()
-        asked.losses(torch.device("cpu"))["routing"].backward()
+        asked.losses()["routing"].backward()
         optimiser.step()
-    assert float(asked.losses(torch.device("cpu"))["routed"]) == 1.0
+    assert float(asked.losses()["routed"]) == 1.0
 
 
 def test_frames_of_the_window_are_not_asked_for() -> None:
@@ -67,15 +67,15 @@ def test_frames_of_the_window_are_not_asked_for() -> None:
     q, k = heard(rows), heard(rows)
     near, far = (RoutingGuide(SHARED.repeat(FILMS, 1), FILMS, LENGTH, STATE, window) for window in (0, 2 * LENGTH))
     for one in (near, far):
-        one(0, q, k)
-    assert float(near.losses(q.device)["routing"]) > 0
-    assert float(far.losses(q.device)["routing"]) == 0  # what the third chunk wants lies in a window of two chunks
+        one(0, q, q, k)
+    assert float(near.losses()["routing"]) > 0
+    assert float(far.losses()["routing"]) == 0  # what the third chunk wants lies in a window of two chunks
 
 
 def test_where_nobody_comes_again_nothing_is_asked() -> None:
     asked = RoutingGuide(torch.eye(CHUNKS, dtype=torch.bool), 1, LENGTH, STATE)
-    asked(0, heard(CHUNKS), heard(CHUNKS))
-    assert float(asked.losses(torch.device("cpu"))["routing"]) == 0.0
+    asked(0, *[heard(CHUNKS)] * 3)
+    assert float(asked.losses()["routing"]) == 0.0
 
 
 def test_the_world_tells_which_chunks_show_the_same_puppet() -> None:

@@ -189,7 +189,7 @@ class ClipFolder:
         keyframes = torch.stack(pictures)
         return LatentFilm(
             chunks, torch.zeros_like(chunks[:, :1]), place, tuple(prompts), keyframes, keyframes, tuple(prompts),
-            torch.zeros(len(chunks), len(chunks), dtype=torch.bool),
+            torch.zeros(len(chunks), len(chunks), dtype=torch.bool), chunks[:, :0],
         )  # fmt: skip
 
     def _spans(self, shots: list[tuple[Tensor, str]]) -> list[int]:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from ..generator.contexts import Context
 from ..generator.packed import FilmPages, Unrolled
 from ..generator.sampling import warp
+from ..generator.transformer import Listen
 from .distillation import TaughtStage, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread
 from .films import Batch
-from .routing_guide import RoutingGuide
 from .settings import DistributionSettings
 from .sight import by_place
 
@@ -65,9 +65,9 @@ class DistributionStage(TaughtStage):
         self._kept = output[0]
 
     def flow(
-        self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Context, guide: RoutingGuide | None = None
+        self, nets: nn.ModuleDict, x: Tensor, sigma_R: Tensor, text: Tensor, context: Context, listen: Listen | None = None
     ) -> Tensor:  # fmt: skip
-        out = super().flow(nets, x, sigma_R, text, context, guide)
+        out = super().flow(nets, x, sigma_R, text, context, listen)
         if nets is self.fake:
             self._features.append(self._kept)
         return out

@@ -21,10 +21,9 @@ from ..generator.memory import Memory
 from ..generator.packed import Noting, Packed
 from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, embed, tokenize
-from ..generator.transformer import CausalWanTransformer3DModel
+from ..generator.transformer import CausalWanTransformer3DModel, Listen
 from ..storyboard.errors import InputError
 from .films import Batch, Draws, FilmStream, LatentFilm
-from .routing_guide import RoutingGuide
 from .settings import FilmSettings, TaughtSettings, TuningSettings
 from .sight import HistorySight, PagesSight, Remember, Sight
 
@@ -188,17 +187,17 @@ class FilmStage:
         sigma_R: Tensor,
         text: Tensor,
         context: Context,
-        guide: RoutingGuide | None = None,
+        listen: Listen | None = None,
     ) -> Tensor:
         """One pass, in fp32 from outside."""
         transformer: Any = nets["transformer"]
         with self.arithmetic():
-            out: Tensor = transformer(x, sigma_R * 1000, text, context, guide)
+            out: Tensor = transformer(x, sigma_R * 1000, text, context, listen)
         return out.float()
 
     def forced(
         self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, noisy: Tensor, sigma_R: Tensor, text: Tensor, films: int,
-        guide: RoutingGuide | None = None,
+        listen: Listen | None = None,
     ) -> Tensor:  # fmt: skip
         """The flow of noisy copies beside the clean rows, by teacher forcing."""
         if scene.memory.compressed:
@@ -206,7 +205,7 @@ class FilmStage:
         copies = len(noisy) // len(clean)
         packed = Packed(scene.memory, films, len(clean) // films, self.length, self.known(nets, scene, text))
         sigma = torch.cat([torch.zeros(len(clean), device=self.device), sigma_R])
-        out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed, guide)
+        out = self.flow(nets, torch.cat([clean, noisy]), sigma, text.repeat(1 + copies, 1, 1), packed, listen)
         return out[len(clean) :]
 
     def sight(self, nets: nn.ModuleDict, scene: Scene, clean: Tensor, text: Tensor, films: int) -> Sight:

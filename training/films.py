@@ -37,6 +37,7 @@ class LatentFilm:
         pins: reference pictures, of the shot's cast and of others [R, c, K, h, w].
         pinned_prompts: the same, leaving looks to the pins.
         shared: whether a chunk of the film shows a puppet of the row's chunk [R, C]; nowhere, where that is not known.
+        labels: what is to be seen in every cell [R, A, L, h, w] (`labels.film_labels`); A is 0 where nobody asks.
     """
 
     latents: Tensor
@@ -47,6 +48,7 @@ class LatentFilm:
     pins: Tensor
     pinned_prompts: tuple[str, ...]
     shared: Tensor
+    labels: Tensor
 
     @staticmethod
     def join(films: list[LatentFilm]) -> LatentFilm:

@@ -90,10 +90,12 @@ class Recipe(Settings):
                 raise ValueError(
                     f"stage {stage.name}: {stage.kind} trains in the small world alone; give size instead of weights"
                 )
-            if self.size is None and isinstance(stage, TuningSettings) and stage.routing_guide:
-                raise ValueError(
-                    f"stage {stage.name}: routing_guide needs to know who is in a shot, which clips do not tell; leave it out"
-                )
+            if self.size is None and isinstance(stage, TuningSettings):
+                for guide in ("routing_guide", "label_guide"):
+                    if getattr(stage, guide):
+                        raise ValueError(
+                            f"stage {stage.name}: {guide} needs to know who is in a shot, which clips do not tell; leave it out"
+                        )
             if self.data is not None and isinstance(stage, SMALL_WORLD_ONLY):
                 raise ValueError(f"stage {stage.name}: {stage.kind} trains in the small world alone; leave data out")
             if isinstance(stage, TextSettings) and any(isinstance(earlier, FilmSettings) for earlier in seen.values()):

@@ -35,7 +35,7 @@ class RoutingGuide:
         self._losses: list[Tensor] = []
         self._right: list[Tensor] = []
 
-    def __call__(self, layer: int, q_RNHD: Tensor, k_RNHD: Tensor) -> None:
+    def __call__(self, layer: int, x_RNd: Tensor, q_RNHD: Tensor, k_RNHD: Tensor) -> None:
         if not self._asked.any():
             return
         rows = self._films * self._chunks
@@ -61,9 +61,9 @@ class RoutingGuide:
         own: Tensor = x_RNHD.unflatten(1, (self._frames, -1))[:, self._state :]
         return own
 
-    def losses(self, device: torch.device) -> dict[str, Tensor]:
+    def losses(self) -> dict[str, Tensor]:
         """`routing`: the loss; `routed`: how often the best frame is one that was wanted. 0 where no chunk asks."""
-        none = [torch.zeros((), device=device)]
+        none = [torch.zeros((), device=self._wanted.device)]
         return {
             "routing": torch.stack(self._losses or none).mean(),
             "routed": torch.stack(self._right or none).mean(),

@@ -162,6 +162,8 @@ class TuningSettings(FilmSettings):
             (`generator.sampling.Sampling`).
         routing_guide: weight of the loss that asks routing to find the frames that show a chunk's puppets; 0 leaves it to
             attention, as CausalCine does.
+        label_guide: weight of the loss that asks tokens half-way up who is there, how they look and what they do (`labels`); 0 leaves
+            it to the flow.
     """
 
     kind: Literal["tuning"]
@@ -178,11 +180,16 @@ class TuningSettings(FilmSettings):
     sampling_steps: int = Field(default=12, ge=1)
     sampling_shift: float = Field(default=3.0, ge=1)
     routing_guide: float = Field(default=0.0, ge=0)
+    label_guide: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _patches(self) -> TuningSettings:
         if not self.history_patches and any(memory.compressed for memory in self.policies()):
             raise ValueError("memories with compressed need history_patches: true")
+        if self.label_guide and any(memory.compressed for memory in self.policies()):
+            raise ValueError(
+                "label_guide listens to whole films at once, which memories with compressed are not: leave one out"
+            )
         return self
 
     def sampling(self) -> dict[str, Any]:

@@ -186,6 +186,7 @@ class Shop:
                 length=length,
                 known=self.known,
                 habits=settings.habits(),
+                labelled=isinstance(settings, TuningSettings) and settings.label_guide > 0,
             )
             tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:

@@ -13,6 +13,7 @@ from ..generator.precision import arithmetic
 from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
+from .labels import film_labels
 from .sizes import Size
 from .world import (
     FRAMES_PER_LATENT,
@@ -41,6 +42,7 @@ class SmallWorld:
     Args:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
         known: words that films are told in.
+        labelled: whether films have labels.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class SmallWorld:
         split: Split = "train",
         known: Vocabulary = FULL,
         habits: Habits = USUAL,
+        labelled: bool = False,
     ) -> None:
         self.size, self.autoencoder = size, autoencoder
         self.chunks, self.length, self.first = chunks, length, SPLITS[split]
-        self.known, self.habits = known, habits
+        self.known, self.habits, self.labelled = known, habits, labelled
 
     def film(self, number: int) -> LatentFilm:
         film = random_film(self.first + number, self.chunks, self.known, self.habits)
@@ -75,8 +78,13 @@ class SmallWorld:
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
             to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, tuple(film.prompts()),
-            keyframes, pins, tuple(captions), torch.tensor(shown_again(film)),
+            keyframes, pins, tuple(captions), torch.tensor(shown_again(film)), self._labels(film, encoded).to(device),
         )  # fmt: skip
+
+    def _labels(self, film: Film, latents: Tensor) -> Tensor:
+        if not self.labelled:
+            return latents.new_zeros(self.chunks, 0, self.length, *latents.shape[-2:])
+        return film_labels(film, width=self.size.width, height=self.size.height, length=self.length)
 
     def _still(self, pictures_BCHW: Tensor) -> Tensor:
         """Pictures as the one latent frame of a fresh stream [B, c, h, w]."""

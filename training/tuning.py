@@ -14,6 +14,7 @@ from torch import Tensor
 from ..generator.sampling import warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
 from .films import Batch
+from .labels import LabelGuide, LabelHead
 from .routing_guide import RoutingGuide
 from .settings import TuningSettings
 
@@ -31,6 +32,9 @@ class TuningStage(FilmStage):
         if settings.history_patches and not transformer.config.history_patches:
             transformer.add_history_patches()
         super().__init__(settings, workshop)
+        if settings.label_guide:
+            self.nets["labels"] = LabelHead(transformer.proj_out.in_features).to(self.device)
+        self._half_way = len(transformer.blocks) // 2
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
         settings, scene = self.settings, self.scene(batch)
@@ -48,18 +52,32 @@ class TuningStage(FilmStage):
         history = clean
         while settings.resample and scene.draws.shared.random() < settings.resample:
             history = self.resampled(scene, clean, history, films)
-        guide = None
-        if settings.routing_guide:
-            window = scene.memory.window_frames(self.length)
-            guide = RoutingGuide(scene.films.shared, films, self.length, hidden, window)
-        flow = self.forced(self.nets, scene, history, noisy, sigma, text, films, guide)
+        guides = self._guides(scene, films, hidden)
+
+        def listen(*heard: Any) -> None:
+            for one, _ in guides.values():
+                one(*heard)
+
+        flow = self.forced(self.nets, scene, history, noisy, sigma, text, films, listen)
         error = (flow - (noise - target)).square()
         weight = self.weight(scene.films, hidden).repeat(settings.copies, 1, 1, 1, 1)
         losses = {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
-        if guide is not None:
-            found = guide.losses(self.device)
-            losses |= {"loss": losses["loss"] + settings.routing_guide * found["routing"], **found}
+        for name, (asked, share) in guides.items():
+            found = asked.losses()
+            losses |= {"loss": losses["loss"] + share * found[name], **found}
         return losses
+
+    def _guides(self, scene: Scene, films: int, hidden: int) -> dict[str, tuple[RoutingGuide | LabelGuide, float]]:
+        """Who listens to a pass, by the name of what it asks for, and how much that weighs."""
+        settings, found = self.settings, scene.films
+        guides: dict[str, tuple[RoutingGuide | LabelGuide, float]] = {}
+        if settings.routing_guide:
+            window = scene.memory.window_frames(self.length)
+            guides["routing"] = RoutingGuide(found.shared, films, self.length, hidden, window), settings.routing_guide
+        if settings.label_guide:
+            labels = found.labels.repeat(settings.copies, 1, 1, 1, 1)
+            guides["labels"] = LabelGuide(self.nets["labels"], self._half_way, labels), settings.label_guide
+        return guides
 
     @torch.no_grad()
     def resampled(self, scene: Scene, clean: Tensor, history: Tensor, films: int) -> Tensor:
