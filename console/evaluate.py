@@ -170,7 +170,7 @@ def evaluate_loss(
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films of six chunks.")] = 16,
     memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "validation", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
-    """Measures the flow loss on held-out films by noise level: whether training teaches weights anything still."""
+    """Measures the flow loss on held-out films by noise level, and compares weights."""
     with reported(debug):
         import torch
 

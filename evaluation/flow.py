@@ -1,7 +1,7 @@
 """The flow loss on held-out films: what training lowers. Every set of weights meets the same films, memory and noise, and is compared film by
 film, so that a hundredth of it shows in seconds; what readers see of films that are made needs hours to show as much.
 
-A lower loss is no better film, but weights whose loss stands still are not learning.
+A lower loss is no better film: what is asked for may be found oftener at a higher one.
 
 Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `F` hidden frames before them.
 """
