@@ -8,6 +8,7 @@ Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `F` hidden fram
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from ..generator.packed import Packed
 from ..generator.precision import arithmetic
 from ..storyboard.errors import InputError
 from ..storyboard.seeds import stable_seed
+from ..storyboard.vocabulary import Vocabulary
 from ..training.film_stage import FilmStage, add_noise
 from ..training.films import LatentFilm
-from ..training.sizes import SIZES
+from ..training.sizes import SIZES, Size
 from ..training.small_world import SmallWorld
 from ..training.world import Habits, Split
 
@@ -81,7 +83,7 @@ def evaluate_flow(
     }  # fmt: skip
 
 
-def _size_of(bundle: Bundle) -> Any:
+def _size_of(bundle: Bundle) -> Size:
     for size in SIZES.values():
         if (size.width, size.height) == (bundle.profile.width, bundle.profile.height):
             return size
@@ -90,7 +92,7 @@ def _size_of(bundle: Bundle) -> Any:
     )
 
 
-def _known(bundle: Bundle) -> Any:
+def _known(bundle: Bundle) -> Vocabulary:
     if bundle.vocabulary is None:
         raise InputError(f"{bundle.folder} is told prose: the flow is asked of films of the small world")
     return bundle.vocabulary
@@ -146,7 +148,7 @@ def _summary(errors: Tensor) -> dict[str, Any]:
 
 
 def _less(first: Tensor, mine: Tensor) -> dict[str, dict[str, float]] | None:
-    """How much less than the first's, as a part of it; None for the first itself."""
+    """How much less than the first's, as a part of it; None for the first itself, NaN over puppets where no film shows any."""
     if mine is first:
         return None
     rng, found = random.Random(0), {}
@@ -158,9 +160,9 @@ def _less(first: Tensor, mine: Tensor) -> dict[str, dict[str, float]] | None:
         ]
 
         def part(films: list[tuple[float, float]]) -> float:
-            return 1.0 - sum(b for _, b in films) / sum(a for a, _ in films)
+            return 1.0 - sum(b for _, b in films) / sum(a for a, _ in films) if films else math.nan
 
-        drawn = sorted(part(rng.choices(pairs, k=len(pairs))) for _ in range(BOOTSTRAP))
+        drawn = sorted(part(rng.choices(pairs, k=len(pairs)) if pairs else []) for _ in range(BOOTSTRAP))
         found[name] = {
             "part": round(part(pairs), 5), "low": round(drawn[int(0.025 * BOOTSTRAP)], 5), "high": round(drawn[int(0.975 * BOOTSTRAP)], 5),
         }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from filmwright.cli import app
-from filmwright.evaluation.flow import FIRST, HABITS, LEVELS, evaluate_flow
+from filmwright.evaluation.flow import FIRST, HABITS, LEVELS, _less, evaluate_flow
 from filmwright.generator.bundle import BUNDLED, Bundle, load_bundle
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.seeds import stable_seed
@@ -65,6 +65,14 @@ def test_worse_weights_lose_more_and_the_same_weights_exactly_as_much(memory: st
     assert less["levels"]["mean"]["all"] > first["levels"]["mean"]["all"]
     part = 1 - less["levels"]["mean"]["all"] / first["levels"]["mean"]["all"]
     assert less["less"]["all"]["part"] == pytest.approx(part, abs=2e-3)
+
+
+def test_films_without_puppets_say_nothing_of_puppets() -> None:
+    picture = torch.rand(3, len(LEVELS))
+    empty = torch.stack([picture, torch.full_like(picture, torch.nan)], dim=2)
+    found = _less(empty, 2 * empty)
+    assert found is not None and found["all"]["part"] == pytest.approx(-1.0)
+    assert all(value != value for value in found["puppets"].values())
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

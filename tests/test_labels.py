@@ -8,14 +8,14 @@ import pytest
 import torch
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.vocabulary import HUES, KINDS
-from filmwright.training.labels import SIZES, UNKNOWN, LabelGuide, LabelHead, film_labels
+from filmwright.training.labels import ANSWERS, UNKNOWN, LabelGuide, LabelHead, film_labels
 from filmwright.training.recipe import read_recipe
 from filmwright.training.trainer import Budget, Run
 from filmwright.training.world import random_film
 
 from .small_runs import ALONE, quiet, shop, tuning
 
-NAMES, WIDTH, GRID, LENGTH = list(SIZES), 24, (2, 4), 3
+NAMES, WIDTH, GRID, LENGTH = list(ANSWERS), 24, (2, 4), 3
 
 
 def test_every_cell_is_labelled_as_the_staging_says() -> None:
@@ -23,7 +23,7 @@ def test_every_cell_is_labelled_as_the_staging_says() -> None:
     for seed in range(6):
         film = random_film(seed, 4)
         labels = film_labels(film, width=128, height=64, length=LENGTH)
-        assert labels.shape == (4, len(SIZES), LENGTH, 8, 16)
+        assert labels.shape == (4, len(ANSWERS), LENGTH, 8, 16)
         for chunk, staging in enumerate(film.stagings()):
             kind, hue = (labels[chunk, NAMES.index(name)].long() for name in ("kind", "hue"))
             pairs = {
@@ -55,7 +55,7 @@ def test_the_head_answers_for_the_cells_of_its_own_token() -> None:
     torch.manual_seed(0)
     head, x = LabelHead(WIDTH), torch.randn(1, LENGTH * GRID[0] * GRID[1], WIDTH)
     before = head(x, GRID)
-    assert before.shape == (1, sum(SIZES.values()), LENGTH, 2 * GRID[0], 2 * GRID[1])
+    assert before.shape == (1, sum(ANSWERS.values()), LENGTH, 2 * GRID[0], 2 * GRID[1])
     token = 1 * GRID[0] * GRID[1] + 1 * GRID[1] + 2  # second frame, second row, third column
     x[0, token] = torch.randn(WIDTH)
     changed = (head(x, GRID) != before).any(dim=1)[0]
@@ -64,8 +64,8 @@ def test_the_head_answers_for_the_cells_of_its_own_token() -> None:
 
 def test_what_the_tokens_hold_is_learnt() -> None:
     torch.manual_seed(0)
-    kind = torch.randint(0, 3, (2, 1, LENGTH, 4, 8)).repeat_interleave(len(SIZES), dim=1)
-    labels = torch.where(torch.arange(len(SIZES))[:, None, None, None] == 0, kind, UNKNOWN)
+    kind = torch.randint(0, 3, (2, 1, LENGTH, 4, 8)).repeat_interleave(len(ANSWERS), dim=1)
+    labels = torch.where(torch.arange(len(ANSWERS))[:, None, None, None] == 0, kind, UNKNOWN)
     tokens = torch.nn.functional.one_hot(kind[:, 0].unfold(2, 2, 2).unfold(3, 2, 2).flatten(4), 3).float().flatten(4)
     x = torch.cat([torch.zeros(1, 24, 12), tokens.flatten(1, 3)])  # a clean row before them, which nobody asks
     head = LabelHead(12)

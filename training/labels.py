@@ -20,7 +20,7 @@ from ..storyboard.vocabulary import ACCESSORIES, ACTIONS, FACINGS, HUES, KINDS, 
 from .world import FPS, FRAMES_PER_LATENT, Film, shot_scene
 
 PART_ROWS, PART_COLUMNS = 4, 3
-SIZES = {
+ANSWERS = {
     "kind": 1 + len(KINDS), "hue": len(HUES), "pattern": len(PATTERNS), "accessory": len(ACCESSORIES),
     "action": len(ACTIONS), "facing": len(FACINGS), "part": PART_ROWS * PART_COLUMNS,
 }  # fmt: skip
@@ -41,7 +41,7 @@ def film_labels(film: Film, *, width: int, height: int, length: int) -> Tensor:
         scene = shot_scene(film, shot, width, height, FRAMES_PER_LATENT * length)
         seconds = (torch.arange(shot.chunks * length) * FRAMES_PER_LATENT + 1) / FPS
         puppets = scene.visible(seconds).puppets
-        frames = torch.full((len(SIZES), len(seconds), height // 8, width // 8), UNKNOWN, dtype=torch.int8)
+        frames = torch.full((len(ANSWERS), len(seconds), height // 8, width // 8), UNKNOWN, dtype=torch.int8)
         shown = F.avg_pool2d(puppets, 8)
         frames[0][shown.sum(dim=0) < EMPTY_BELOW] = 0
         for role, outline, covered in zip(shot.staging.roles, puppets, shown, strict=False):
@@ -85,7 +85,7 @@ class LabelHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, CELLS * CELLS * sum(SIZES.values()))
+        self.out = nn.Linear(width, CELLS * CELLS * sum(ANSWERS.values()))
 
     def forward(self, x_RNd: Tensor, grid: tuple[int, int]) -> Tensor:
         """Logits of every label, one after the other [R, answers, frames, 2 · rows, 2 · columns]."""
@@ -117,7 +117,7 @@ class LabelGuide:
         said = self._head(self._tokens[-rows:], (h // CELLS, w // CELLS))[:, :, -length:].float()
         total, told = said.sum() * 0.0, said.new_zeros(())
         for logits, (name, size), truth in zip(
-            said.split(list(SIZES.values()), dim=1), SIZES.items(), self._labels.long().unbind(dim=1), strict=True
+            said.split(list(ANSWERS.values()), dim=1), ANSWERS.items(), self._labels.long().unbind(dim=1), strict=True
         ):
             weight = torch.ones(size, device=said.device)
             if name == "kind":

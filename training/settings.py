@@ -183,7 +183,7 @@ class TuningSettings(FilmSettings):
     label_guide: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
-    def _patches(self) -> TuningSettings:
+    def _fits_compressed(self) -> TuningSettings:
         if not self.history_patches and any(memory.compressed for memory in self.policies()):
             raise ValueError("memories with compressed need history_patches: true")
         if self.label_guide and any(memory.compressed for memory in self.policies()):
