@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.training import checkpoint
 from filmwright.training.films import Draws, FilmStream
 from filmwright.training.run import train
-from filmwright.training.shop import Order
+from filmwright.training.shop import Order, Shop
 from filmwright.training.trainer import Budget, Run, learning_rate
 
 from .small_runs import (
@@ -25,6 +26,7 @@ from .small_runs import (
     CPU,
     TEXT,
     few_steps,
+    put_autoencoder,
     quiet,
     recipe,
     run,
@@ -113,13 +115,44 @@ def test_batches_follow_from_their_step_alone(tmp_path: Path) -> None:
     made = shop(tmp_path, tuning())
     stream = made.stage(made.recipe.stage("base")).workshop.stream
     first = stream.batch(40, 4)
-    halves = [FilmStream(stream._film, seed=0).batch(40, 4, rank, 2) for rank in (0, 1)]
+    again = made.stage(made.recipe.stage("base")).workshop.stream
+    halves = [again.batch(40, 4, rank, 2) for rank in (0, 1)]
     whole = Draws(first, CPU).normal(3, 5)
     parts = [Draws(half, CPU).normal(3, 5).unflatten(0, (2, 3)) for half in halves]
     assert torch.equal(whole.unflatten(0, (4, 3))[[0, 2]], parts[0])
     assert torch.equal(whole.unflatten(0, (4, 3))[[1, 3]], parts[1])
     assert first.films.prompts[3:6] == halves[1].films.prompts[:3]
     assert torch.equal(first.films.latents.unflatten(0, (4, 3))[1], halves[1].films.latents.unflatten(0, (2, 3))[0])
+
+
+def test_every_film_is_seen_about_twice_and_by_one_run_alone() -> None:
+    def never(number: int) -> Any:
+        raise AssertionError("no film is wanted, only its number")
+
+    seen = Counter(n for step in range(2000) for n in FilmStream(never, seed=0).numbers(step, 3))
+    assert len(seen) > 2500 and max(seen.values()) < 16  # the first few stand alone for a while
+    late = [seen[number] for number in range(500, 2500)]
+    assert 1.7 < sum(late) / len(late) < 2.3
+    assert min(FilmStream(never, seed=0, begin=7000).numbers(0, 50)) >= 7000
+
+
+def test_another_seed_and_another_stage_see_other_films(tmp_path: Path) -> None:
+    def numbers(stage: str, seed: int) -> set[int]:
+        put_autoencoder(tmp_path)
+        made = Shop(recipe(CLIPS, tuning(), tuning(name="more")), Order(tmp_path, scratch=True, seed=seed), ALONE)
+        return set(made.stage(made.recipe.stage(stage)).workshop.stream.numbers(0, 50))
+
+    drawn = [numbers("base", 0), numbers("base", 1), numbers("more", 0)]
+    assert numbers("base", 0) == drawn[0]
+    assert not (drawn[0] & drawn[1]) and not (drawn[0] & drawn[2])
+
+
+def test_stills_are_chunks_of_one_latent_frame_without_pictures_nobody_looks_at(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(chunk_latents=1, memories={"window(1)": 1}))
+    stage = made.stage(made.recipe.stage("base"))
+    films = stage.batch(0).films
+    assert films.latents.shape[2] == 1 and films.keyframes.shape[2] == films.pins.shape[2] == 0
+    assert all(torch.isfinite(value) for value in stage.loss(stage.batch(0), 0, 0.5).values())
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.precision import arithmetic
+from .latents import evening, turn_autoencoder
 from .one_network import OneNetwork, Share
 from .settings import AutoencoderSettings
 from .sizes import Size
@@ -59,22 +60,30 @@ class AutoencoderStage(OneNetwork):
         return {"loss": mae + 2.0 * mse + 0.5 * edges + 0.01 * scale, "mae": mae, "psnr": psnr}
 
     def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
-        """Writes `vae/` with the latents' statistics, measured on clips of the validation split."""
+        """Writes `vae/`, its latents made even and their statistics measured on clips of the validation split."""
         config: Any = self.network.config
         model: Any = TinyVideoAutoencoder.from_config(config)
         model.load_state_dict(averaged)
-        mean, std = self._statistics or self._measure(model.to(self.device))
+        if self._statistics is None:
+            latents = self._raw_latents(model.to(self.device)).cpu().double()
+            turn = evening(latents, self.settings.evenness)
+            turn_autoencoder(model.cpu(), turn)
+            even = latents @ turn.T
+            mean, std = _rounded(even.mean(dim=0)), _rounded(even.std(dim=0))
+        else:
+            mean, std = self._statistics
         model.register_to_config(latents_mean=mean, latents_std=std)
         model.save_pretrained(folder / "vae")
 
-    def _measure(self, model: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _raw_latents(self, model: Any) -> Tensor:
+        """Of validation clips, as the encoder says them [N, C]."""
         first = SPLITS["validation"]
         clips = [random_clip(first + i, width=self.width, height=self.height, frames=CLIP_FRAMES) for i in range(24)]
-        video = torch.stack([c.frames for c in clips]).to(self.device)
         model.register_to_config(latents_mean=(0.0,) * 16, latents_std=(1.0,) * 16)
         with torch.no_grad():
-            raw = model.encode(video)
-        axes = (0, 1, 3, 4)
-        return tuple(round(float(v), 4) for v in raw.mean(dim=axes)), tuple(
-            round(float(v), 4) for v in raw.std(dim=axes)
-        )
+            raw: Tensor = model.encode(torch.stack([c.frames for c in clips]).to(self.device))
+        return raw.movedim(2, -1).flatten(0, -2)
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(float(v), 4) for v in values)

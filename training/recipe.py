@@ -103,10 +103,11 @@ class Recipe(Settings):
                     f"stage {stage.name}: text comes before the stages of the transformer, which goes by it"
                 )
             if isinstance(stage, FilmSettings):
+                length = stage.chunk_latents or self.chunk_latents
                 for memory in stage.policies():
-                    if memory.chunk not in (None, self.chunk_latents):
+                    if memory.chunk not in (None, length):
                         raise ValueError(
-                            f"stage {stage.name}: memory {memory} has other chunks than chunk_latents {self.chunk_latents}"
+                            f"stage {stage.name}: memory {memory} has other chunks than chunk_latents {length}"
                         )
                 for role in ("start", "teacher"):
                     wanted = getattr(stage, role, None)

@@ -59,11 +59,13 @@ class AutoencoderSettings(StageSettings):
         clips: of a step.
         keep_latents: whether weights that it goes on from keep their encoder, so that latents keep their meaning and no
             transformer has to learn them anew.
+        evenness: how many times larger the largest principal axis of the latents may be than the smallest (`latents`).
     """
 
     kind: Literal["autoencoder"]
     clips: int = Field(default=3, ge=1)
     keep_latents: bool = True
+    evenness: float = Field(default=4.0, gt=1)
 
 
 class TextSettings(StageSettings):
@@ -99,6 +101,8 @@ class FilmSettings(StageSettings):
     Attributes:
         start: the stage whose weights it goes on from; the one before when left out.
         films, chunks: films of a step, and chunks of a film.
+        chunk_latents: latent frames of a chunk in this stage; the recipe's when left out. How things look is learnt cheapest from
+            stills, chunks of one.
         memories: policy -> how often it is drawn, anew for every step.
         checkpointing: whether activations of blocks are computed again in the backward pass instead of kept.
         shift: warps noise levels towards noise; it moves to `final_shift` over the stage.
@@ -112,6 +116,7 @@ class FilmSettings(StageSettings):
     start: Name | None = None
     films: int = Field(default=3, ge=1)
     chunks: int = Field(default=12, ge=1)
+    chunk_latents: int | None = Field(default=None, ge=1, le=32)
     memories: dict[str, float] = Field(min_length=1)
     checkpointing: bool = False
     shift: float = Field(default=3.0, ge=1)

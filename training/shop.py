@@ -18,6 +18,7 @@ from ..generator.clip import load_clip
 from ..generator.text import TEXT_TOKENS, build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.seeds import stable_seed
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .autoencoder import AutoencoderStage
 from .clip import ClipStage, grown_clip, measure_prompt_floor
@@ -83,6 +84,8 @@ def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
 
 MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
 """The part of a bundle that a kind of stage makes; all others make the transformer."""
+MOST_FILMS = 500_000_000
+"""Of the train split where a stage may begin: every stage of every seed has films of its own."""
 
 
 class Shop:
@@ -177,42 +180,44 @@ class Shop:
         own = settings.name if self._exported(settings.name) else None  # of a run whose checkpoint stayed elsewhere
         networks = self._networks(own or self._origin(settings), settings.name)
         source: SmallWorld | ClipFolder
+        length = settings.chunk_latents or self.recipe.chunk_latents
         if self.size is not None:
-            autoencoder, length = self._autoencoder(settings.name), self.recipe.chunk_latents
             source = SmallWorld(
                 self.size,
-                autoencoder,
+                self._autoencoder(settings.name),
                 chunks=settings.chunks,
                 length=length,
                 known=self.known,
                 habits=settings.habits(),
                 labelled=isinstance(settings, TuningSettings) and settings.label_guide > 0,
+                pictured=any(memory.shots for memory in settings.policies()),
             )
             tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:
             assert self.bundle is not None
-            source = self._clips(settings)
+            source = self._clips(settings, length)
             tokenizer, embed, count = None, self.bundle.text, len(source)
-        stream = FilmStream(source.film, seed=self.seed, count=count)
+        begin = stable_seed(self.seed, settings.name) % MOST_FILMS
+        stream = FilmStream(source.film, seed=self.seed, begin=begin, count=count)
         return Workshop(
-            networks, tokenizer, embed, stream, self.recipe.chunk_latents, self._tokens(networks), self.device,
+            networks, tokenizer, embed, stream, length, self._tokens(networks) * length, self.device,
             self.world.rank, self.world.ranks,
         )  # fmt: skip
 
     def _tokens(self, networks: nn.ModuleDict) -> int:
-        """Of a chunk."""
+        """Of a latent frame."""
         latent = self.size.latent if self.size else self.bundle.latent_size  # type: ignore[union-attr]
         transformer: Any = networks["transformer"]
         rows, columns = transformer.grid(*latent)
-        return int(rows * columns) * self.recipe.chunk_latents
+        return int(rows * columns)
 
-    def _clips(self, settings: FilmSettings) -> ClipFolder:
+    def _clips(self, settings: FilmSettings, length: int) -> ClipFolder:
         assert self.bundle is not None
         if self.recipe.data is None:
             raise InputError(
                 f"recipe {self.recipe.name} trains on clips: name their folder, as in 'filmwright train {self.recipe.name} DATA'"
             )
-        return ClipFolder(Path(self.recipe.data), self.bundle, chunks=settings.chunks, length=self.recipe.chunk_latents)
+        return ClipFolder(Path(self.recipe.data), self.bundle, chunks=settings.chunks, length=length)
 
     def _exported(self, stage: str) -> bool:
         return (self.folder / stage / "transformer" / "config.json").is_file()

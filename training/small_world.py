@@ -42,7 +42,7 @@ class SmallWorld:
     Args:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
         known: words that films are told in.
-        labelled: whether films have labels.
+        labelled, pictured: whether films have labels, and pictures beside them; making those costs as much as a short film.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class SmallWorld:
         known: Vocabulary = FULL,
         habits: Habits = USUAL,
         labelled: bool = False,
+        pictured: bool = True,
     ) -> None:
         self.size, self.autoencoder = size, autoencoder
         self.chunks, self.length, self.first = chunks, length, SPLITS[split]
-        self.known, self.habits, self.labelled = known, habits, labelled
+        self.known, self.habits, self.labelled, self.pictured = known, habits, labelled, pictured
 
     def film(self, number: int) -> LatentFilm:
         film = random_film(self.first + number, self.chunks, self.known, self.habits)
@@ -72,13 +73,17 @@ class SmallWorld:
         with torch.no_grad(), arithmetic(device):
             encoded = self.autoencoder.encode(render.frames[None].to(device), starts[None].to(device))[0].float()
         covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0][:, None]
-        puppets, pictures = self._pictures(film)
-        keyframes = self._keyframes(film, render, pictures)
-        pins, captions = self._pins(film, puppets, pictures, keyframes[:, :, 0])
+        prompts = tuple(film.prompts())
+        keyframes = pins = encoded.new_zeros(self.chunks, encoded.shape[1], 0, *encoded.shape[-2:])
+        pinned_prompts = prompts
+        if self.pictured:
+            puppets, pictures = self._pictures(film)
+            keyframes = self._keyframes(film, render, pictures)
+            pins, pinned_prompts = self._pins(film, puppets, pictures, keyframes[:, :, 0])
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
-            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, tuple(film.prompts()),
-            keyframes, pins, tuple(captions), torch.tensor(shown_again(film)), self._labels(film, encoded).to(device),
+            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, prompts,
+            keyframes, pins, pinned_prompts, torch.tensor(shown_again(film)), self._labels(film, encoded).to(device),
         )  # fmt: skip
 
     def _labels(self, film: Film, latents: Tensor) -> Tensor:
@@ -105,7 +110,7 @@ class SmallWorld:
 
     def _pins(
         self, film: Film, puppets: list[tuple[str, Appearance]], pictures: Tensor, keyframes_Cchw: Tensor
-    ) -> tuple[Tensor, list[str]]:
+    ) -> tuple[Tensor, tuple[str, ...]]:
         """For every chunk its pins [C, c, K, h, w], and a caption that leaves the looks of the pinned to them: the cast's pictures,
         again and again, and in the last place mostly something else, as in the shot cache of a rollout."""
         rng = random.Random(f"pins/{film.seed}")
@@ -132,7 +137,7 @@ class SmallWorld:
             told = without_appearance(shot.staging, keep)
             pins += [shown] * shot.chunks
             captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]
-        return torch.stack(pins), captions
+        return torch.stack(pins), tuple(captions)
 
     def _keyframes(self, film: Film, render: Render, pictures: Tensor) -> Tensor:
         """For every chunk a frame of each of the last three shots before it, strangers where there are fewer
