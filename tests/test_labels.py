@@ -8,7 +8,7 @@ import pytest
 import torch
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.vocabulary import HUES, KINDS
-from filmwright.training.labels import ANSWERS, UNKNOWN, LabelGuide, LabelHead, film_labels
+from filmwright.training.labels import ANSWERS, LABEL_HEAD, UNKNOWN, LabelGuide, LabelHead, film_labels
 from filmwright.training.recipe import read_recipe
 from filmwright.training.trainer import Budget, Run
 from filmwright.training.world import random_film
@@ -82,8 +82,9 @@ def test_what_the_tokens_hold_is_learnt() -> None:
 
 
 @pytest.mark.usefixtures("small_size")
-def test_a_stage_asks_its_noisy_chunks_and_hands_on_no_head(tmp_path: Path) -> None:
-    made = shop(tmp_path, tuning(memories={"state(1)+window(1)": 1}, label_guide=0.1))
+def test_a_stage_asks_its_noisy_chunks_and_hands_its_head_to_the_next(tmp_path: Path) -> None:
+    asking = {"memories": {"state(1)+window(1)": 1}, "label_guide": 0.1}
+    made = shop(tmp_path, tuning(**asking), tuning(name="next", **asking))
     stage = made.stage(made.recipe.stage("base"))
     batch = next(b for b in map(stage.batch, range(20)) if (b.films.labels[:, 0] > 0).any())
     found = stage.loss(batch, 0, 0.0)
@@ -92,8 +93,11 @@ def test_a_stage_asks_its_noisy_chunks_and_hands_on_no_head(tmp_path: Path) -> N
     transformer = stage.nets["transformer"]
     assert transformer.blocks[0].attn1.to_q.weight.grad.abs().sum() > 0
     assert transformer.proj_out.weight.grad is None  # half-way up
-    Run(stage, tmp_path / "base", ALONE, 0, quiet).go(Budget(steps=2))
-    assert not list((tmp_path / "base").glob("labels*"))
+    run = Run(stage, tmp_path / "base", ALONE, 0, quiet)
+    run.go(Budget(steps=2))
+    after = made.stage(made.recipe.stage("next")).nets["labels"].state_dict()
+    assert all(torch.equal(run.average.values[f"labels.{name}"], value) for name, value in after.items())
+    assert not list(made.write_bundle().rglob(LABEL_HEAD))
 
 
 @pytest.mark.parametrize(

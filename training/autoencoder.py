@@ -66,10 +66,11 @@ class AutoencoderStage(OneNetwork):
         model.load_state_dict(averaged)
         if self._statistics is None:
             latents = self._raw_latents(model.to(self.device)).cpu().double()
-            turn = evening(latents, self.settings.evenness)
-            turn_autoencoder(model.cpu(), turn)
-            even = latents @ turn.T
-            mean, std = _rounded(even.mean(dim=0)), _rounded(even.std(dim=0))
+            if self.settings.evenness is not None:
+                turn = evening(latents, self.settings.evenness)
+                turn_autoencoder(model.cpu(), turn)
+                latents = latents @ turn.T
+            mean, std = _rounded(latents.mean(dim=0)), _rounded(latents.std(dim=0))
         else:
             mean, std = self._statistics
         model.register_to_config(latents_mean=mean, latents_std=std)

@@ -2,7 +2,7 @@
 looks, what it does, and which part of it this is.
 
 A hat is a few pixels and weighs next to nothing in the flow's error; to the one who paints it, that it is a hat is everything. The small
-world knows. Training asks the tokens half-way up for it and throws the head away afterwards: representation alignment (Yu et al. 2024,
+world knows. Training asks the tokens half-way up for it, hands the head from stage to stage and leaves it out of what is bundled: representation alignment (Yu et al. 2024,
 REPA), with the world's own truth for the representation.
 
 Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `N` tokens of the chunk, `A` kinds of label, `d` model width.
@@ -10,10 +10,12 @@ Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `N` tokens of t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..storyboard.vocabulary import ACCESSORIES, ACTIONS, FACINGS, HUES, KINDS, PATTERNS
@@ -30,6 +32,8 @@ EMPTY_BELOW, COVERED_ABOVE = 0.05, 0.3
 """Coverage of a cell by all puppets together, by one."""
 EMPTY_WEIGHT = 0.3
 """Most cells show nobody."""
+LABEL_HEAD = "labels.safetensors"
+"""In the folder of a stage."""
 CELLS = 2
 """Cells of a token, each way: a latent pixel each."""
 
@@ -92,6 +96,14 @@ class LabelHead(nn.Module):
         out = self.out(F.gelu(self.hidden(self.norm(x_RNd.float()))))
         cells = out.unflatten(2, (CELLS, CELLS, -1)).unflatten(1, (-1, *grid))
         return cast(Tensor, cells.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4))
+
+
+def label_head(stage: Path | None, width: int) -> LabelHead:
+    """The head that a stage has trained, a new one where it has none: that takes some hundred steps to be of use."""
+    head = LabelHead(width)
+    if stage is not None and (stage / LABEL_HEAD).is_file():
+        head.load_state_dict(load_file(stage / LABEL_HEAD))
+    return head
 
 
 class LabelGuide:

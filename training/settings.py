@@ -59,13 +59,14 @@ class AutoencoderSettings(StageSettings):
         clips: of a step.
         keep_latents: whether weights that it goes on from keep their encoder, so that latents keep their meaning and no
             transformer has to learn them anew.
-        evenness: how many times larger the largest principal axis of the latents may be than the smallest (`latents`).
+        evenness: how many times larger the largest principal axis of the latents may be than the smallest (`latents`); as the encoder makes
+            them when left out.
     """
 
     kind: Literal["autoencoder"]
     clips: int = Field(default=3, ge=1)
     keep_latents: bool = True
-    evenness: float = Field(default=4.0, gt=1)
+    evenness: float | None = Field(default=None, gt=1)
 
 
 class TextSettings(StageSettings):

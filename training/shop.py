@@ -28,6 +28,7 @@ from .distribution import DistributionStage
 from .film_stage import FilmStage, Workshop
 from .films import FilmStream
 from .growth import grow, shared_rows, words_of
+from .labels import label_head
 from .lora import LoraStage
 from .one_network import Share
 from .parallel import World, hollow
@@ -178,20 +179,19 @@ class Shop:
 
     def _workshop(self, settings: FilmSettings) -> Workshop:
         own = settings.name if self._exported(settings.name) else None  # of a run whose checkpoint stayed elsewhere
-        networks = self._networks(own or self._origin(settings), settings.name)
+        begun = own or self._origin(settings)
+        networks = self._networks(begun, settings.name)
+        asks = isinstance(settings, TuningSettings) and settings.label_guide > 0
+        if asks:
+            width: int = networks["transformer"].proj_out.in_features  # type: ignore[union-attr, assignment]
+            networks["labels"] = label_head(self.folder / begun if begun else None, width).to(self.device)
         source: SmallWorld | ClipFolder
         length = settings.chunk_latents or self.recipe.chunk_latents
         if self.size is not None:
             source = SmallWorld(
-                self.size,
-                self._autoencoder(settings.name),
-                chunks=settings.chunks,
-                length=length,
-                known=self.known,
-                habits=settings.habits(),
-                labelled=isinstance(settings, TuningSettings) and settings.label_guide > 0,
-                pictured=any(memory.shots for memory in settings.policies()),
-            )
+                self.size, self._autoencoder(settings.name), chunks=settings.chunks, length=length, known=self.known,
+                habits=settings.habits(), labelled=asks, pictured=any(memory.shots for memory in settings.policies()),
+            )  # fmt: skip
             tokenizer, embed, count = build_tokenizer(self.known), None, None
         else:
             assert self.bundle is not None

@@ -6,15 +6,17 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..generator.sampling import warp
-from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
+from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, part_of, spread
 from .films import Batch
-from .labels import LabelGuide, LabelHead
+from .labels import LABEL_HEAD, LabelGuide
 from .routing_guide import RoutingGuide
 from .settings import TuningSettings
 
@@ -32,8 +34,6 @@ class TuningStage(FilmStage):
         if settings.history_patches and not transformer.config.history_patches:
             transformer.add_history_patches()
         super().__init__(settings, workshop)
-        if settings.label_guide:
-            self.nets["labels"] = LabelHead(transformer.proj_out.in_features).to(self.device)
         self._half_way = len(transformer.blocks) // 2
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
@@ -66,6 +66,11 @@ class TuningStage(FilmStage):
             found = asked.losses()
             losses |= {"loss": losses["loss"] + share * found[name], **found}
         return losses
+
+    def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
+        super().export(averaged, folder)
+        if self.settings.label_guide:  # for the next stage; a bundle has none
+            save_file(part_of(averaged, "labels"), folder / LABEL_HEAD)
 
     def _guides(self, scene: Scene, films: int, hidden: int) -> dict[str, tuple[RoutingGuide | LabelGuide, float]]:
         """Who listens to a pass, by the name of what it asks for, and how much that weighs."""
