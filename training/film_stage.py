@@ -41,7 +41,7 @@ class Workshop:
     """What a stage of the transformer works with.
 
     Attributes:
-        networks: transformer and text encoder to train, from wherever the stage starts.
+        networks: transformer and text encoder to train, from wherever the stage starts, and the head of labels where some are asked.
         tokenizer: for a text encoder that is trained too; otherwise
         embed: gives a prompt's embedding [1, S, d], and the networks are the transformer alone.
         stream: where films come from.
