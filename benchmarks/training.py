@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from filmwright.training.parallel import World, choose_device
 from filmwright.training.recipe import Recipe, read_recipe
-from filmwright.training.shop import Order, Shop
+from filmwright.training.run_folder import Order
+from filmwright.training.shop import Shop
 from filmwright.training.trainer import Run
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode

@@ -114,7 +114,7 @@ def train(
         from ..training.parallel import leave
         from ..training.recipe import read_recipe
         from ..training.run import train as run_training
-        from ..training.shop import Order
+        from ..training.run_folder import Order
         from .training import open_training_display
 
         chosen = read_recipe(recipe).on(weights=generator, data=data)

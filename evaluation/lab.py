@@ -27,7 +27,7 @@ from ..storyboard.vocabulary import FULL
 from ..training import checkpoint
 from ..training.recipe import Recipe
 from ..training.run import train
-from ..training.shop import Order
+from ..training.run_folder import Order
 from ..training.sizes import SIZES
 from .films import Seen
 

@@ -10,7 +10,8 @@ import torch
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
-from filmwright.training.shop import Order, Shop
+from filmwright.training.run_folder import Order
+from filmwright.training.shop import Shop
 from filmwright.training.sizes import SIZES
 from filmwright.training.trainer import Budget, Progress, Run
 
@@ -52,7 +53,7 @@ def shop(folder: Path, *stages: dict[str, Any], **more: Any) -> Shop:
 
 
 def run(made: Shop, name: str, steps: int) -> Run:
-    found = Run(made.stage(made.recipe.stage(name)), made.folder / name, ALONE, 0, quiet)
+    found = Run(made.stage(made.recipe.stage(name)), made.run.folder / name, ALONE, 0, quiet)
     found.resume()
     found.go(Budget(steps=steps))
     return found

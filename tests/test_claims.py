@@ -24,7 +24,8 @@ from filmwright.storyboard.vocabulary import FULL
 from filmwright.training.clip import build_clip
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
-from filmwright.training.shop import Order, Shop
+from filmwright.training.run_folder import Order
+from filmwright.training.shop import Shop
 from filmwright.training.sizes import SIZES, Size
 from filmwright.training.trainer import Budget, Run
 from PIL import Image

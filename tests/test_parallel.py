@@ -14,7 +14,8 @@ from filmwright.generator.bundle import BUNDLED, load_bundle
 from filmwright.training.one_network import Share
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe
-from filmwright.training.shop import Order, Shop
+from filmwright.training.run_folder import Order
+from filmwright.training.shop import Shop
 from ruamel.yaml import YAML
 
 RECIPE = {

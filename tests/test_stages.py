@@ -18,8 +18,10 @@ from filmwright.training.autoencoder import AutoencoderStage
 from filmwright.training.films import FilmStream
 from filmwright.training.one_network import Share
 from filmwright.training.recipe import read_recipe
+from filmwright.training.result import sources
+from filmwright.training.run_folder import Order
 from filmwright.training.settings import AutoencoderSettings
-from filmwright.training.shop import Order, Shop
+from filmwright.training.shop import Shop
 from filmwright.training.small_world import SmallWorld
 from filmwright.training.text import answers_of
 from filmwright.training.trainer import Budget, Run
@@ -158,9 +160,9 @@ def test_one_stage_alone_is_what_is_bundled_whatever_the_recipe_bundles(tmp_path
     made = shop(tmp_path, tuning(), few_steps("few", "progressive"), result="base")
     run(made, "base", 1)
     run(made, "few", 1)
-    assert made._result()[0] == [tmp_path / "base"]
+    assert sources(made.run)[0] == [tmp_path / "base"]
     alone = Shop(made.recipe, Order(tmp_path, stage="few", scratch=True), ALONE)
-    assert alone._result()[0] == [tmp_path / "few"]
+    assert sources(alone.run)[0] == [tmp_path / "few"]
 
 
 def test_several_results_are_bundled_as_the_mean_of_their_weights(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from filmwright.generator.bundle import load_transformer
 from filmwright.generator.contexts import Alone, Paged
 from filmwright.generator.pages import PageShape, PageStore
 from filmwright.storyboard.errors import InputError
+from filmwright.training.result import sources
 from filmwright.training.trainer import Budget, Run
 
 from .small_runs import ALONE, CPU, WEAVER, few_steps, quiet, run, shop, tuning
@@ -99,7 +100,7 @@ def test_a_progressive_student_is_sampled_in_as_many_steps_as_it_was_taught(tmp_
     made = shop(tmp_path, tuning(), few_steps("few", "progressive", sampling_steps=3, substeps=2, shift=4.0))
     run(made, "base", 1)
     run(made, "few", 1)
-    assert made._result()[1] == {"kind": "euler", "steps": 3, "shift": 4.0}
+    assert sources(made.run)[1] == {"kind": "euler", "steps": 3, "shift": 4.0}
 
 
 @pytest.mark.parametrize("kind", ["progressive", "consistency", "ode"])

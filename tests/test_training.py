@@ -17,7 +17,8 @@ from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.training import checkpoint
 from filmwright.training.films import Draws, FilmStream
 from filmwright.training.run import train
-from filmwright.training.shop import Order, Shop
+from filmwright.training.run_folder import Order
+from filmwright.training.shop import Shop
 from filmwright.training.trainer import Budget, Run, learning_rate
 
 from .small_runs import (
@@ -153,6 +154,19 @@ def test_stills_are_chunks_of_one_latent_frame_without_pictures_nobody_looks_at(
     films = stage.batch(0).films
     assert films.latents.shape[2] == 1 and films.keyframes.shape[2] == films.pins.shape[2] == 0
     assert all(torch.isfinite(value) for value in stage.loss(stage.batch(0), 0, 0.5).values())
+
+
+def test_stills_between_films_train_the_same_weights(tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(stills=0.4, memories={"shots(1)+window(1)": 1}, label_guide=0.1))
+    stage = made.stage(made.recipe.stage("base"))
+    found = [stage.batch(step) for step in range(5)]
+    assert [one.films.latents.shape[2] for one in found] == [3, 3, 1, 3, 1]
+    assert [len(one.films.latents) for one in found] == [6, 6, 18, 6, 18]  # as many latent frames
+    stage.loss(found[2], 2, 0.5)["loss"].backward()
+    assert all(
+        p.grad is not None for name, p in stage.nets.named_parameters() if name.startswith("transformer.blocks.")
+    )
+    run(made, "base", 3)
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

@@ -88,3 +88,10 @@ class AutoencoderStage(OneNetwork):
 
 def _rounded(values: Tensor) -> tuple[float, ...]:
     return tuple(round(float(v), 4) for v in values)
+
+
+def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
+    """Weights that only look and draw."""
+    loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    ready: TinyVideoAutoencoder = loaded.float().eval().requires_grad_(False).to(device)
+    return ready

@@ -13,7 +13,8 @@ from ..generator.bundle import quiet_libraries
 from ..storyboard.errors import InputError
 from .parallel import choose_device, joined
 from .recipe import Recipe
-from .shop import Order, Shop
+from .run_folder import Order
+from .shop import Shop
 from .trainer import Budget, Report, Run
 
 

@@ -13,6 +13,8 @@ from .world import USUAL, Habits
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+STILLS = 2
+"""Of a film: the second is of the same shot, or comes after a cut."""
 Timestep = Annotated[int, Field(ge=0, le=999)]
 
 
@@ -170,6 +172,7 @@ class TuningSettings(FilmSettings):
             attention, as CausalCine does.
         label_guide: weight of the loss that asks tokens half-way up who is there, how they look and what they do (`labels`); 0 leaves
             it to the flow.
+        stills: part of the steps that are of stills instead, two for each film and as many latent frames in all.
     """
 
     kind: Literal["tuning"]
@@ -187,6 +190,7 @@ class TuningSettings(FilmSettings):
     sampling_shift: float = Field(default=3.0, ge=1)
     routing_guide: float = Field(default=0.0, ge=0)
     label_guide: float = Field(default=0.0, ge=0)
+    stills: Fraction = 0.0
 
     @model_validator(mode="after")
     def _fits_compressed(self) -> TuningSettings:
@@ -197,6 +201,12 @@ class TuningSettings(FilmSettings):
                 "label_guide listens to whole films at once, which memories with compressed are not: leave one out"
             )
         return self
+
+    def of_stills(self, chunk_latents: int) -> TuningSettings:
+        """What its steps of stills have, where chunks of its films are of so many latent frames."""
+        films = max(1, self.films * self.chunks * chunk_latents // STILLS)
+        changed = {"name": f"{self.name}-stills", "films": films, "chunks": STILLS, "chunk_latents": 1, "resample": 0.0}
+        return self.model_copy(update=changed)
 
     def sampling(self) -> dict[str, Any]:
         """How the result is sampled, as a profile says it."""
@@ -301,5 +311,6 @@ class LoraSettings(TuningSettings):
 
     kind: Literal["lora"]  # type: ignore[assignment]
     history_patches: Literal[False] = False
+    stills: Literal[0] = 0
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=16, ge=1)

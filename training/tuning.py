@@ -25,18 +25,36 @@ RESAMPLED_FROM = 0.8
 
 
 class TuningStage(FilmStage):
-    """Flow matching: clean and noisy copies of whole films in one batch."""
+    """Flow matching: clean and noisy copies of whole films in one batch.
+
+    Args:
+        stills: trains the same networks in the steps that are of stills.
+    """
 
     settings: TuningSettings
 
-    def __init__(self, settings: TuningSettings, workshop: Workshop) -> None:
+    def __init__(self, settings: TuningSettings, workshop: Workshop, stills: TuningStage | None = None) -> None:
         transformer: Any = workshop.networks["transformer"]
         if settings.history_patches and not transformer.config.history_patches:
             transformer.add_history_patches()
         super().__init__(settings, workshop)
         self._half_way = len(transformer.blocks) // 2
+        self._stills = stills
+
+    def batch(self, step: int) -> Batch:
+        stills = self._of_stills(step)
+        return super().batch(step) if stills is None else stills.batch(step)
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
+        stills = self._of_stills(step)
+        return self._loss(batch, progress) if stills is None else stills.loss(batch, step, progress)
+
+    def _of_stills(self, step: int) -> TuningStage | None:
+        """Who trains in a step of stills; they are spread evenly."""
+        share = self.settings.stills
+        return self._stills if int((step + 1) * share) > int(step * share) else None
+
+    def _loss(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         settings, scene = self.settings, self.scene(batch)
         films, chunks = len(batch.film_seeds), self.chunks(scene.films, batch)
         hidden = scene.memory.state.frames if scene.memory.state else 0
