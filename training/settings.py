@@ -172,7 +172,7 @@ class TuningSettings(FilmSettings):
             attention, as CausalCine does.
         label_guide: weight of the loss that asks tokens half-way up who is there, how they look and what they do (`labels`); 0 leaves
             it to the flow.
-        stills: part of the steps that are of stills instead, two for each film and as many latent frames in all.
+        stills: part of the steps that are of stills instead, two for each film and as many latent frames in all, under `window(1)`.
     """
 
     kind: Literal["tuning"]
@@ -205,7 +205,9 @@ class TuningSettings(FilmSettings):
     def of_stills(self, chunk_latents: int) -> TuningSettings:
         """What its steps of stills have, where chunks of its films are of so many latent frames."""
         films = max(1, self.films * self.chunks * chunk_latents // STILLS)
-        changed = {"name": f"{self.name}-stills", "films": films, "chunks": STILLS, "chunk_latents": 1, "resample": 0.0}
+        changed = {
+            "name": f"{self.name}-stills", "films": films, "chunks": STILLS, "chunk_latents": 1, "resample": 0.0, "memories": {"window(1)": 1.0},
+        }  # fmt: skip
         return self.model_copy(update=changed)
 
     def sampling(self) -> dict[str, Any]:
