@@ -9,7 +9,9 @@ of the past, `H` heads, `D` head width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 ROPE_THETA = 10_000.0
 Past = tuple[Tensor, Tensor]
 """Rotated keys and values [R, M, H, D] that a chunk attends to beside its own."""
+_keeps: ContextVar[bool] = ContextVar("keeps", default=False)
 
 
 def rope_widths(head_width: int) -> tuple[int, int, int]:
@@ -86,4 +89,24 @@ def attend(q_RNHD: Tensor, k_RNHD: Tensor, v_RNHD: Tensor, table: Tensor, past: 
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and _flash() is not None:
         seen: Tensor = _flash()(q, k, v)  # type: ignore[misc]
         return seen
-    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+    return weigh(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+
+
+@contextmanager
+def kept_weights(keep: bool = True) -> Iterator[None]:
+    """Inside, attention keeps its weights for the backward pass: on a CPU faster than making them again, in more memory. Its last bits are
+    others than outside."""
+    token = _keeps.set(keep)
+    try:
+        yield
+    finally:
+        _keeps.reset(token)
+
+
+def weigh(q_RHND: Tensor, k_RHMD: Tensor, v_RHMD: Tensor) -> Tensor:
+    """The values [R, H, N, D], each as much as its key is like the query."""
+    if not _keeps.get():
+        return F.scaled_dot_product_attention(q_RHND, k_RHMD, v_RHMD)
+    # SDPA's own way to keep them looks for rows where nothing may be seen, which takes as long as the softmax
+    scores = (q_RHND * q_RHND.shape[-1] ** -0.5) @ k_RHMD.transpose(-2, -1)
+    return scores.softmax(dim=-1).to(v_RHMD.dtype) @ v_RHMD

@@ -20,7 +20,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from .attention import Past
+from .attention import Past, weigh
 from .contexts import Alone, Context, Keyframes, Remembering
 
 ALIKE_ROWS = 16
@@ -115,7 +115,7 @@ class Block(nn.Module):
         x = (x.float() + self.attn1.out(context.attend(layer, q, k, v, grid)) * gate).to(x.dtype)
         h = self.norm2(x).to(x.dtype)
         asked, known, told = (t.transpose(1, 2) for t in self.attn2.project(h, text))
-        x = x + self.attn2.out(F.scaled_dot_product_attention(asked, known, told).transpose(1, 2))
+        x = x + self.attn2.out(weigh(asked, known, told).transpose(1, 2))
         h = (self.norm3(x) * (1 + ffn_scale) + ffn_shift).to(x.dtype)
         out: Tensor = (x.float() + self.ffn(h).float() * ffn_gate).to(x.dtype)
         return out, q, k, v

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from filmwright.generator.attention import kept_weights, weigh
 from filmwright.generator.contexts import Keyframes, Paged
 from filmwright.generator.memory import Memory, parse_memory
 from filmwright.generator.packed import Noting, Packed, Unrolled
@@ -159,3 +160,18 @@ def test_pinned_pictures_are_seen_alike_in_training_and_in_a_rollout() -> None:
                 model(clean[row], torch.zeros(1), text[row], Paged(store, memory, known, commit=True))
                 store.advance()
                 assert (rolled - packed[row]).abs().max() <= most
+
+
+def test_attention_that_keeps_its_weights_is_the_same_attention() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, tokens, 16, requires_grad=True) for tokens in (24, 40, 40))
+    found, ways = [], set()
+    for keep in (False, True):
+        with kept_weights(keep):
+            out = weigh(q, k, v)
+        assert out.grad_fn is not None
+        ways.add(out.grad_fn.name())
+        found.append((out, *torch.autograd.grad(out.square().sum(), (q, k, v))))
+    assert len(ways) == 2
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -27,7 +27,7 @@ from .films import Batch, Draws, FilmStream, LatentFilm
 from .settings import FilmSettings, TaughtSettings, TuningSettings
 from .sight import HistorySight, PagesSight, Remember, Sight
 
-PLAIN_TOKENS = 6144
+KEPT_TOKENS = 6144
 """Tokens of one copy of a step's films up to which attention weights are kept on a CPU: a step of `mini` has 4608, and takes a
 quarter less time for 0.8 GB more."""
 LEAST_COVERED = 0.02
@@ -93,8 +93,8 @@ class FilmStage:
                     f"stage {settings.name}: memory {memory} needs weights with patchifiers for compressed history: tune them first, "
                     f"with history_patches: true"
                 )
-        self.plain_attention = (
-            self.device.type == "cpu" and settings.films * settings.chunks * workshop.tokens <= PLAIN_TOKENS
+        self.keeps_attention = (
+            self.device.type == "cpu" and settings.films * settings.chunks * workshop.tokens <= KEPT_TOKENS
         )
 
     @property

@@ -40,7 +40,7 @@ class OneNetwork:
         network: what is trained; its gradients are averaged over the processes.
     """
 
-    plain_attention = False
+    keeps_attention = False
     network: Any
 
     def __init__(

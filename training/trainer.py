@@ -12,15 +12,15 @@ import os
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..generator.attention import kept_weights
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.seeds import stable_seed
 from . import checkpoint
@@ -35,7 +35,7 @@ class Stage(Protocol):
 
     name: str
     settings: Any
-    plain_attention: bool
+    keeps_attention: bool
     """Whether attention keeps its weights instead of computing them again in the backward pass: twice as fast on a CPU
     where they are small."""
 
@@ -129,15 +129,6 @@ def prefetch(make: Callable[[int], Any], first: int) -> Generator[Any]:
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
     """Linear warm-up, then a cosine over the budget down to 3 %."""
     return peak * min(1.0, (step + 1) / warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
-def attention_kernel(plain: bool) -> AbstractContextManager[None]:
-    """Attention that keeps its weights, in the precision of its input: without the second, bf16 goes through fp32 and takes twice as
-    long (torch 2.13 on a CPU; the switch has `cuda` in its name and serves both)."""
-    if not plain:
-        return nullcontext()
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 class Average:
@@ -236,7 +227,7 @@ class Run:
         for optimiser in self.optimisers[part]:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(group["peak"], self.step, self.settings.warmup_steps, progress)
-        with attention_kernel(self.stage.plain_attention):
+        with kept_weights(self.stage.keeps_attention):
             losses = self.stage.loss(batch, self.step, progress)
             said = self.world.mean(losses)
             self._expect_finite("loss", said["loss"])
