@@ -109,4 +109,5 @@ def weigh(q_RHND: Tensor, k_RHMD: Tensor, v_RHMD: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q_RHND, k_RHMD, v_RHMD)
     # SDPA's own way to keep them looks for rows where nothing may be seen, which takes as long as the softmax
     scores = (q_RHND * q_RHND.shape[-1] ** -0.5) @ k_RHMD.transpose(-2, -1)
-    return scores.softmax(dim=-1).to(v_RHMD.dtype) @ v_RHMD
+    seen: Tensor = scores.softmax(dim=-1).to(v_RHMD.dtype) @ v_RHMD
+    return seen
