@@ -61,7 +61,7 @@ for _name in (
 ):
     os.environ.setdefault(_name, "1")
 # A thread that spins while it waits for one that has no core takes that core, too: with something else at work on the machine a film took half
-# as long again, once twenty times as long. Sleeping costs a few per cent where nothing else is.
+# as long again. Sleeping costs some per cent where nothing else is (docs/numbers.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(

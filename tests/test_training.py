@@ -157,11 +157,11 @@ def test_stills_are_chunks_of_one_latent_frame_without_pictures_nobody_looks_at(
 
 
 def test_stills_between_films_train_the_same_weights(tmp_path: Path) -> None:
-    made = shop(tmp_path, tuning(stills=0.4, memories={"shots(1)+window(1)": 1}, label_guide=0.1))
+    made = shop(tmp_path, tuning(stills=0.4, chunks=4, memories={"shots(1)+window(1)": 1}, label_guide=0.1))
     stage = made.stage(made.recipe.stage("base"))
     found = [stage.batch(step) for step in range(5)]
     assert [one.films.latents.shape[2] for one in found] == [3, 3, 1, 3, 1]
-    assert [len(one.films.latents) for one in found] == [6, 6, 18, 6, 18]  # as many latent frames
+    assert [len(one.films.latents) for one in found] == [8, 8, 24, 8, 24]  # as many latent frames
     stage.loss(found[2], 2, 0.5)["loss"].backward()
     assert all(
         p.grad is not None for name, p in stage.nets.named_parameters() if name.startswith("transformer.blocks.")

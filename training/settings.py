@@ -204,7 +204,7 @@ class TuningSettings(FilmSettings):
 
     def of_stills(self, chunk_latents: int) -> TuningSettings:
         """What its steps of stills have, where chunks of its films are of so many latent frames."""
-        films = max(1, self.films * self.chunks * chunk_latents // STILLS)
+        films = self.films * max(1, self.chunks * chunk_latents // STILLS)  # processes that share films can share these
         changed = {
             "name": f"{self.name}-stills", "films": films, "chunks": STILLS, "chunk_latents": 1, "resample": 0.0, "memories": {"window(1)": 1.0},
         }  # fmt: skip
