@@ -107,6 +107,7 @@ def train(
     stage: Annotated[str | None, typer.Option("--stage", help="Only this stage, for all of the minutes.")] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Train from nothing, not from the bundled weights; with --stage that part alone.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the noise.")] = 0,
+    painters: Annotated[int | None, typer.Option("--painters", min=0, max=64, help="Processes that draw films beside the one that trains (default: none on a CPU, else one for each core but two).")] = None,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Trains a model by a recipe; goes on where an earlier run stopped."""
@@ -118,7 +119,7 @@ def train(
         from .training import open_training_display
 
         chosen = read_recipe(recipe).on(weights=generator, data=data)
-        order = Order(out or Path("runs") / chosen.name, device, minutes, steps, stage, seed, scratch)
+        order = Order(out or Path("runs") / chosen.name, device, minutes, steps, stage, seed, scratch, painters)
         with open_training_display(as_json=json) as display:
             folder = run_training(chosen, order, display)
             display.result(folder)

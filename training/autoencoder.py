@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.precision import arithmetic
 from .latents import evening, turn_autoencoder
 from .one_network import OneNetwork, Share
+from .painters import ALONE, Painters, as_bytes, from_bytes
 from .settings import AutoencoderSettings
 from .sizes import Size
 from .world import SPLITS, random_clip
@@ -22,8 +25,16 @@ PUPPET_WEIGHT = 4.0
 
 
 class AutoencoderStage(OneNetwork):
-    def __init__(self, settings: AutoencoderSettings, size: Size, device: torch.device, share: Share) -> None:
+    def __init__(
+        self,
+        settings: AutoencoderSettings,
+        size: Size,
+        device: torch.device,
+        share: Share,
+        painters: Painters = ALONE,
+    ) -> None:
         super().__init__(settings, share)
+        self._painters = painters
         self.settings, self.clips, self.device = settings, settings.clips, device
         self.width, self.height = size.width, size.height
         self.network = TinyVideoAutoencoder().to(device)
@@ -39,14 +50,13 @@ class AutoencoderStage(OneNetwork):
         self._statistics = (tuple(config.latents_mean), tuple(config.latents_std))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        clips = [
-            random_clip(number, width=self.width, height=self.height, frames=CLIP_FRAMES)
-            for number in self.share.numbers(SPLITS["train"], step, self.clips)
-        ]
-        return torch.stack([c.frames for c in clips]), torch.stack([c.puppets for c in clips])
+        numbers = self.share.numbers(SPLITS["train"], step, self.clips)
+        drawn = self._painters.every(partial(_clip, width=self.width, height=self.height), numbers)
+        frames, puppets = (np.stack(part) for part in zip(*drawn, strict=True))
+        return from_bytes(frames, self.device), from_bytes(puppets, self.device)
 
     def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> dict[str, Tensor]:
-        video, puppets = (t.to(self.device) for t in batch)
+        video, puppets = batch
         with arithmetic(self.device, self.settings.precision):
             seen, raw = self.network.reconstruct(video, noise=0.05)
         seen, raw = seen.float(), raw.float()
@@ -84,6 +94,12 @@ class AutoencoderStage(OneNetwork):
         with torch.no_grad():
             raw: Tensor = model.encode(torch.stack([c.frames for c in clips]).to(self.device))
         return raw.movedim(2, -1).flatten(0, -2)
+
+
+def _clip(number: int, *, width: int, height: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Frames and puppets of a clip, in bytes."""
+    clip = random_clip(number, width=width, height=height, frames=CLIP_FRAMES)
+    return as_bytes(clip.frames), as_bytes(clip.puppets)
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

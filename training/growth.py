@@ -1,11 +1,16 @@
-"""Trained weights in a network that knows more words: rows of words that both know are carried over, new ones start fresh."""
+"""Trained weights in a larger network: one that knows more words, where rows of words that both know are carried over and new ones start fresh;
+one of more blocks, or of wider feed-forwards, whose new parts begin by adding nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..generator.transformer import Block, CausalWanTransformer3DModel
+from ..storyboard.errors import InputError
 
 Rows = list[tuple[int, int]]
 """Row of the fresh network, row of the trained one."""
@@ -39,3 +44,50 @@ def words_of(tokenizer: object) -> list[str]:
     """The words of a tokenizer by their ids."""
     vocabulary: dict[str, int] = tokenizer.get_vocab()  # type: ignore[attr-defined]
     return sorted(vocabulary, key=lambda word: vocabulary[word])
+
+
+GROWS = ("num_layers", "ffn_dim")
+
+
+def enlarge(trained: Any, layers: int, ffn: int) -> CausalWanTransformer3DModel:
+    """The transformer with so many blocks, and feed-forwards so wide: it computes what it did, and can learn more. New blocks stand evenly among
+    the trained ones; each begins as the one before it, saying nothing (LLaMA Pro, arXiv 2401.02415).
+
+    Raises:
+        InputError: that is less than it has.
+    """
+    had = {name: trained.config[name] for name in GROWS}
+    if layers < had["num_layers"] or ffn < had["ffn_dim"]:
+        raise InputError(
+            f"weights of {had['num_layers']} blocks and feed-forwards {had['ffn_dim']} wide do not fit in {layers} and {ffn}: weights can only grow"
+        )
+    plain = {name: value for name, value in trained.config.items() if not name.startswith("_")}
+    grown: Any = CausalWanTransformer3DModel(**{**plain, "num_layers": layers, "ffn_dim": ffn})
+    blocks: Any = grown.blocks
+    rest = {name: value for name, value in trained.state_dict().items() if not name.startswith("blocks.")}
+    grown.load_state_dict({**grown.state_dict(), **rest})
+    begun: set[int] = set()
+    for layer, block in enumerate(blocks):
+        like = layer * had["num_layers"] // layers
+        _widen(block, trained.blocks[like])
+        if like in begun:
+            _silence(block)
+        begun.add(like)
+    return grown  # type: ignore[no-any-return]
+
+
+def _widen(block: Block, trained: Block) -> None:
+    """Copies a block into one whose feed-forward is as wide or wider: what is new is heard by nobody."""
+    state, own = trained.state_dict(), block.state_dict()
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            into = own[name].clone() if "net.0" in name else torch.zeros_like(own[name])
+            into[tuple(slice(0, size) for size in value.shape)] = value
+            state[name] = into
+    block.load_state_dict(state)
+
+
+def _silence(block: Any) -> None:
+    for said in (block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]):
+        nn.init.zeros_(said.weight)
+        nn.init.zeros_(said.bias)

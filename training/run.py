@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from ..generator.bundle import quiet_libraries
 from ..storyboard.errors import InputError
-from .parallel import choose_device, joined
+from .painters import opened, painters_for
+from .parallel import World, choose_device, joined
 from .recipe import Recipe
 from .run_folder import Order
 from .shop import Shop
@@ -37,6 +38,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _painters(order: Order, world: World) -> int:
+    """Of this process."""
+    return painters_for(world.device) // world.ranks if order.painters is None else order.painters
+
+
 def train(recipe: Recipe, order: Order, report: Report) -> Path:
     """Runs the stages and writes `FOLDER/model`; returns that folder.
 
@@ -51,7 +57,10 @@ def train(recipe: Recipe, order: Order, report: Report) -> Path:
         raise InputError(f"--minutes {order.minutes:g} is out of range: give more than 0")
     stages = [recipe.stage(order.stage)] if order.stage else list(recipe.stages)
     quiet_libraries()
-    with joined(choose_device(order.device)) as world, _alone_in(order.folder) if world.rank == 0 else nullcontext():
+    with ExitStack() as stack:
+        world = stack.enter_context(joined(choose_device(order.device)))
+        if world.rank == 0:
+            stack.enter_context(_alone_in(order.folder))
         for stage in stages:
             for what, count in stage.examples().items():
                 if count % world.ranks:
@@ -59,7 +68,8 @@ def train(recipe: Recipe, order: Order, report: Report) -> Path:
                         f"{world.ranks} processes cannot share the {count} {what} of a step of stage {stage.name} evenly: start "
                         f"as many as divide them"
                     )
-        shop = Shop(recipe, order, world)
+        painters = stack.enter_context(opened(_painters(order, world)))
+        shop = Shop(recipe, order, world, painters)
         shares = sum(stage.share for stage in stages if stage.steps is None)
         for settings in stages:
             steps = order.steps or settings.steps

@@ -22,6 +22,7 @@ class Order:
         minutes: shared out over the stages; those with `steps` take what they take.
         steps: of every stage, instead of minutes.
         stage: one stage alone, for all of the minutes.
+        painters: processes that draw the small world beside the one that trains; as many as are worth their while when None.
         scratch: whether what is trained starts from nothing (from the recipe's `weights`, where it names some) instead of from the bundled
             weights of the size.
     """
@@ -33,6 +34,7 @@ class Order:
     stage: str | None = None
     seed: int = 0
     scratch: bool = False
+    painters: int | None = None
 
 
 MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}

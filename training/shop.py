@@ -21,10 +21,11 @@ from .distillation import ConsistencyStage, OdeStage, ProgressiveStage
 from .distribution import DistributionStage
 from .film_stage import FilmStage, Workshop
 from .films import FilmStream
-from .growth import grow, shared_rows, words_of
+from .growth import enlarge, grow, shared_rows, words_of
 from .labels import label_head
 from .lora import LoraStage
 from .one_network import Share
+from .painters import ALONE, Painters
 from .parallel import World, hollow
 from .reader import ReaderStage
 from .recipe import Recipe
@@ -56,8 +57,9 @@ MOST_FILMS = 500_000_000
 class Shop:
     """Builds stages with what lies in the run's folder, and the bundle in the end."""
 
-    def __init__(self, recipe: Recipe, order: Order, world: World) -> None:
+    def __init__(self, recipe: Recipe, order: Order, world: World, painters: Painters = ALONE) -> None:
         self.recipe, self.run, self.world, self.seed = recipe, RunFolder(recipe, order), world, order.seed
+        self._painters = painters
         self.device, self.share = world.device, Share(order.seed, world.rank, world.ranks)
         self.size, self.known = self.run.size, self.run.known
         self.bundle: Bundle | None = None
@@ -73,7 +75,7 @@ class Shop:
         """A stage ready to run, its inputs loaded."""
         if isinstance(settings, AutoencoderSettings):
             assert self.size is not None
-            stage = AutoencoderStage(settings, self.size, self.device, self.share)
+            stage = AutoencoderStage(settings, self.size, self.device, self.share, self._painters)
             found = self.run.part("vae")
             if found is not None:
                 stage.go_on_from(
@@ -159,6 +161,7 @@ class Shop:
         world = SmallWorld(
             self.size, self._autoencoder(settings.name), chunks=settings.chunks, length=length, known=self.known,
             habits=settings.habits(), labelled=labelled, pictured=any(memory.shots for memory in settings.policies()),
+            painters=self._painters,
         )  # fmt: skip
         return FilmStream(world.film, seed=self.seed, begin=begin)
 
@@ -197,6 +200,8 @@ class Shop:
                 fresh = CausalWanTransformer3DModel(**self.size.transformer_config())
             return nn.ModuleDict({"transformer": fresh, "text_encoder": self._text_encoder(self.run.read_by(None))})
         transformer: nn.Module = load_transformer(where / "transformer", hollow=self.world.rank > 0)
+        if self.size is not None:
+            transformer = enlarge(transformer, self.size.layers, self.size.ffn)
         networks = nn.ModuleDict({"transformer": transformer.float().train()})
         if self.bundle is None:
             networks["text_encoder"] = self._text_encoder(self.run.read_by(where))

@@ -34,5 +34,5 @@ class Size:
 
 SIZES = {
     "nano": Size("nano", 128, 64, 4, heads=3, head_width=56, layers=5, ffn=304),
-    "mini": Size("mini", 256, 128, 2, heads=3, head_width=56, layers=5, ffn=304),
+    "mini": Size("mini", 256, 128, 2, heads=3, head_width=56, layers=8, ffn=608),
 }

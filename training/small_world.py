@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +17,7 @@ from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
 from .labels import film_labels
+from .painters import ALONE, Painters, as_bytes, from_bytes
 from .sizes import Size
 from .world import (
     FRAMES_PER_LATENT,
@@ -21,7 +25,6 @@ from .world import (
     USUAL,
     Film,
     Habits,
-    Render,
     Split,
     draw_reference,
     random_appearance,
@@ -30,20 +33,74 @@ from .world import (
 )
 
 
+Bytes = np.ndarray[Any, Any]
+
+
 def shown_again(film: Film) -> list[list[bool]]:
     """Whether a chunk shows a puppet of another chunk, the same with its looks: row by row, for all chunks."""
     casts = [{(role.kind, role.appearance) for role in staging.roles} for staging in film.stagings()]
     return [[bool(mine & theirs) for theirs in casts] for mine in casts]
 
 
-class SmallWorld:
-    """Film number `i` of a split is a function of `i`.
+@dataclass(frozen=True)
+class Drawn:
+    """A film as it is drawn, in bytes.
 
-    Args:
+    Attributes:
+        frames: [F, 3, H, W].
+        covered: how much of each latent pixel puppets cover [F / 4, H / 8, W / 8].
+        labels: of every chunk (`labels.film_labels`); None where nobody asks.
+        puppets: kind and looks, the film's own first, with a picture of each [P, 3, H, W]; none where nobody asks.
+    """
+
+    film: Film
+    frames: Bytes
+    covered: Bytes
+    labels: Bytes | None
+    puppets: list[tuple[str, Appearance]]
+    pictures: Bytes | None
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What a film of a number looks like: all that drawing it needs, and nothing that sees.
+
+    Attributes:
         chunks, length: chunks of a film, latent frames of a chunk; cuts fall on chunks.
         known: words that films are told in.
         labelled, pictured: whether films have labels, and pictures beside them; making those costs as much as a short film.
     """
+
+    size: Size
+    chunks: int
+    length: int
+    first: int
+    known: Vocabulary = FULL
+    habits: Habits = USUAL
+    labelled: bool = False
+    pictured: bool = True
+
+    def __call__(self, number: int) -> Drawn:
+        film = random_film(self.first + number, self.chunks, self.known, self.habits)
+        size = {"width": self.size.width, "height": self.size.height}
+        render = render_film(film, frames_per_chunk=FRAMES_PER_LATENT * self.length, **size)
+        covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0]
+        labels = film_labels(film, length=self.length, **size).numpy() if self.labelled else None
+        puppets, pictures = self._pictures(film) if self.pictured else ([], None)
+        return Drawn(film, as_bytes(render.frames), as_bytes(covered), labels, puppets, pictures)
+
+    def _pictures(self, film: Film) -> tuple[list[tuple[str, Appearance]], Bytes]:
+        rng = random.Random(f"pictures/{film.seed}")
+        puppets = film.cast()
+        while len(puppets) < max(PICTURES, len(film.cast()) + 1):
+            puppets.append((rng.choice(self.known.kinds), random_appearance(rng, self.known)))
+        size = {"width": self.size.width, "height": self.size.height}
+        drawn = [draw_reference(kind, look, seed=rng.randrange(1 << 30), **size) for kind, look in puppets]
+        return puppets, as_bytes(torch.stack(drawn))
+
+
+class SmallWorld:
+    """Film number `i` of a split is a function of `i`; what films are like, `Sketch` says."""
 
     def __init__(
         self,
@@ -57,39 +114,36 @@ class SmallWorld:
         habits: Habits = USUAL,
         labelled: bool = False,
         pictured: bool = True,
+        painters: Painters = ALONE,
     ) -> None:
-        self.size, self.autoencoder = size, autoencoder
-        self.chunks, self.length, self.first = chunks, length, SPLITS[split]
-        self.known, self.habits, self.labelled, self.pictured = known, habits, labelled, pictured
+        self.sketch = Sketch(size, chunks, length, SPLITS[split], known, habits, labelled, pictured)
+        self.autoencoder, self._painters = autoencoder, painters
 
     def film(self, number: int) -> LatentFilm:
-        film = random_film(self.first + number, self.chunks, self.known, self.habits)
-        render = render_film(
-            film, width=self.size.width, height=self.size.height, frames_per_chunk=FRAMES_PER_LATENT * self.length
-        )
+        drawn: Drawn = self._painters.every(self.sketch, [number])[0]
+        film, chunks, length = drawn.film, self.sketch.chunks, self.sketch.length
         device = next(self.autoencoder.parameters()).device
-        starts = torch.zeros(self.chunks * self.length, dtype=torch.bool)
-        starts[:: self.length] = torch.tensor(film.starts())  # the stream restarts at every shot
+        frames = from_bytes(drawn.frames, device)
+        starts = torch.zeros(chunks * length, dtype=torch.bool)
+        starts[::length] = torch.tensor(film.starts())  # the stream restarts at every shot
         with torch.no_grad(), arithmetic(device):
-            encoded = self.autoencoder.encode(render.frames[None].to(device), starts[None].to(device))[0].float()
-        covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0][:, None]
+            encoded = self.autoencoder.encode(frames[None], starts[None].to(device))[0].float()
+        covered = from_bytes(drawn.covered, device)[:, None]
         prompts = tuple(film.prompts())
-        keyframes = pins = encoded.new_zeros(self.chunks, encoded.shape[1], 0, *encoded.shape[-2:])
+        keyframes = pins = encoded.new_zeros(chunks, encoded.shape[1], 0, *encoded.shape[-2:])
         pinned_prompts = prompts
-        if self.pictured:
-            puppets, pictures = self._pictures(film)
-            keyframes = self._keyframes(film, render, pictures)
-            pins, pinned_prompts = self._pins(film, puppets, pictures, keyframes[:, :, 0])
+        if drawn.pictures is not None:
+            pictures = self._still(from_bytes(drawn.pictures, device))
+            keyframes = self._keyframes(film, frames, pictures)
+            pins, pinned_prompts = self._pins(film, drawn.puppets, pictures, keyframes[:, :, 0])
+        labels = torch.zeros(chunks, 0, length, *encoded.shape[-2:], dtype=torch.int8)
+        if drawn.labels is not None:
+            labels = torch.from_numpy(drawn.labels)
         place = torch.tensor([index for shot in film.shots for index in range(shot.chunks)])
         return LatentFilm(
-            to_chunks(encoded, self.length), to_chunks(covered, self.length).to(device), place, prompts,
-            keyframes, pins, pinned_prompts, torch.tensor(shown_again(film)), self._labels(film, encoded).to(device),
+            to_chunks(encoded, length), to_chunks(covered, length), place, prompts, keyframes, pins, pinned_prompts,
+            torch.tensor(shown_again(film)), labels.to(device),
         )  # fmt: skip
-
-    def _labels(self, film: Film, latents: Tensor) -> Tensor:
-        if not self.labelled:
-            return latents.new_zeros(self.chunks, 0, self.length, *latents.shape[-2:])
-        return film_labels(film, width=self.size.width, height=self.size.height, length=self.length)
 
     def _still(self, pictures_BCHW: Tensor) -> Tensor:
         """Pictures as the one latent frame of a fresh stream [B, c, h, w]."""
@@ -97,16 +151,6 @@ class SmallWorld:
         stills = pictures_BCHW[:, None].expand(-1, self.autoencoder.fresh_frames, -1, -1, -1).to(device)
         with torch.no_grad(), arithmetic(device):
             return self.autoencoder.encode(stills)[:, 0].float()
-
-    def _pictures(self, film: Film) -> tuple[list[tuple[str, Appearance]], Tensor]:
-        """Puppets, the film's own first, and a picture of each [P, c, h, w]."""
-        rng = random.Random(f"pictures/{film.seed}")
-        puppets = film.cast()
-        while len(puppets) < max(PICTURES, len(film.cast()) + 1):
-            puppets.append((rng.choice(self.known.kinds), random_appearance(rng, self.known)))
-        size = {"width": self.size.width, "height": self.size.height}
-        drawn = [draw_reference(kind, look, seed=rng.randrange(1 << 30), **size) for kind, look in puppets]
-        return puppets, self._still(torch.stack(drawn))
 
     def _pins(
         self, film: Film, puppets: list[tuple[str, Appearance]], pictures: Tensor, keyframes_Cchw: Tensor
@@ -133,17 +177,17 @@ class SmallWorld:
             elif beside < 0.8:
                 shown[:, -1] = keyframes_Cchw[chunk]
             kinds = [role.kind for role in roles]
-            keep = tuple(kinds.count(kind) > 1 or rng.random() > self.habits.forget for kind in kinds)
+            keep = tuple(kinds.count(kind) > 1 or rng.random() > self.sketch.habits.forget for kind in kinds)
             told = without_appearance(shot.staging, keep)
             pins += [shown] * shot.chunks
             captions += [caption(told, cut=index == 0) for index in range(shot.chunks)]
         return torch.stack(pins), tuple(captions)
 
-    def _keyframes(self, film: Film, render: Render, pictures: Tensor) -> Tensor:
+    def _keyframes(self, film: Film, frames: Tensor, pictures: Tensor) -> Tensor:
         """For every chunk a frame of each of the last three shots before it, strangers where there are fewer
         [C, c, K, h, w]: FilmWeaver's shot cache, irrelevant pictures among them."""
         rng = random.Random(f"keyframes/{film.seed}")
-        per_chunk = FRAMES_PER_LATENT * self.length
+        per_chunk = FRAMES_PER_LATENT * self.sketch.length
         begins, frame = [], 0
         for shot in film.shots:
             begins.append(frame)
@@ -152,7 +196,7 @@ class SmallWorld:
             begin + rng.choice((0, shot.chunks // 2 * per_chunk, shot.chunks * per_chunk - 1))
             for begin, shot in zip(begins, film.shots, strict=True)
         ]
-        own = self._still(render.frames[moments])
+        own = self._still(frames[moments])
         strangers = list(pictures[len(film.cast()) :])
         found = []
         for number, shot in enumerate(film.shots):

@@ -111,7 +111,7 @@ def build_optimisers(module: nn.Module, rate: float, settings: StageSettings) ->
 
 def prefetch(make: Callable[[int], Any], first: int) -> Generator[Any]:
     """Batches `first`, `first + 1`, … made on other threads, a few before they are needed."""
-    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    workers = max(1, min(16, (os.cpu_count() or 1) - 1))
     ahead = 2 * workers + 1
     with ThreadPoolExecutor(max_workers=workers) as pool:
         waiting = [pool.submit(make, first + i) for i in range(ahead)]
