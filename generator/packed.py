@@ -1,8 +1,9 @@
 """Memory for whole films at once, as training needs it: teacher forcing over packed films, and rollouts of many films
 side by side that gradients can go through.
 
-Chunks of one number see equally many frames in every film, so they attend together and no mask is needed. Routing
-chooses for every row by its own queries.
+Chunks of one number see equally many frames in every film, so they attend together and no mask is needed. On a device, chunks of several
+numbers that see as much in the same places go together too: it is done with them before the next call has reached it. Routing chooses for every row
+by its own queries.
 
 Legend: `R` rows (one chunk each), `L` latent frames of a chunk, `F` hidden frames of the state before them, `N` tokens of
 the chunk, `n` tokens of a frame, `H` heads, `D` head width, `E` = H·D.
@@ -11,6 +12,8 @@ the chunk, `n` tokens of a frame, `H` heads, `D` head width, `E` = H·D.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -55,35 +58,42 @@ class FilmPages:
             self._apart = self.keys.unbind(dim=1), self.values.unbind(dim=1)
         return self._apart
 
-    def past(self, memory: Memory, chunk: int, length: int, q_RNHD: Tensor, grid: tuple[int, int]) -> list[Past]:
-        """What the rows of chunk number `chunk` see: [copies · films] of them, film by film within each copy."""
-        films, n, width = len(self.keys), grid[0] * grid[1], q_RNHD.shape[-1]
-        copies, device = len(q_RNHD) // films, q_RNHD.device
-        plan = memory.plan(chunk * length, length)
+    def past(self, memory: Memory, chunks: range, length: int, q_RNHD: Tensor, grid: tuple[int, int]) -> list[Past]:
+        """What the rows of chunks see that see alike (`alike`): [copies · films · chunks] of them, chunk by chunk within each film."""
+        films, count, n, width = len(self.keys), len(chunks), grid[0] * grid[1], q_RNHD.shape[-1]
+        copies, device = len(q_RNHD) // (films * count), q_RNHD.device
+        plans = [memory.plan(chunk * length, length) for chunk in chunks]
         state = memory.state.frames if memory.state else 0
         found: list[Past] = []
 
         def stand(keys: Tensor, values: Tensor, positions: tuple[int, ...]) -> Past:
             return rotate(keys.flatten(1, 2), frame_table(positions, *grid, width, device)), values.flatten(1, 2)
 
-        def every(past: Past) -> Past:
-            keys, values = past
+        def every(frames: list[Tensor], positions: tuple[int, ...]) -> Past:
+            """Of frames [films, chunks · frames, n, H, D] that all copies see."""
+            keys, values = stand(*(x.unflatten(1, (count, -1)).flatten(0, 1) for x in frames), positions)
             return keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)
 
-        if state and chunk:
-            before = slice((chunk - 1) * state, chunk * state)
-            found.append(every(stand(self.state_keys[:, before], self.state_values[:, before], tuple(range(state)))))
-        if plan.fixed:
-            seen = [torch.stack([frames[i] for i in plan.fixed], dim=1) for frames in self._frames()]
-            found.append(every(stand(seen[0], seen[1], plan.positions)))
-        first, last = plan.candidates
-        if memory.routed and last > first:
-            descriptors = self.keys[:, first:last].detach().float().mean(dim=2).flatten(2).repeat(copies, 1, 1)
-            content = q_RNHD[:, state * n :].detach()  # the state is no content to recall by
-            best = choose(content, descriptors, memory.routed.frames) + first
-            film = torch.arange(films, device=device).repeat(copies)[:, None]
-            positions = tuple(range(plan.routed_at, plan.routed_at + best.shape[1]))
-            found.append(stand(self.keys[film, best], self.values[film, best], positions))
+        if state and chunks[0]:
+            before = slice((chunks[0] - 1) * state, chunks[-1] * state)
+            found.append(every([self.state_keys[:, before], self.state_values[:, before]], tuple(range(state))))
+        if plans[0].fixed:
+            shown = [i for plan in plans for i in plan.fixed]
+            seen = [torch.stack([frames[i] for i in shown], dim=1) for frames in self._frames()]
+            found.append(every(seen, plans[0].positions))
+        if _recalled(memory, chunks[0], length):
+            assert memory.routed is not None
+            descriptors = self.keys.detach().float().mean(dim=2).flatten(2)
+            content = q_RNHD[:, state * n :].detach().unflatten(0, (-1, count))  # the state is no content to recall by
+            best = []
+            for place, plan in enumerate(plans):
+                first, last = plan.candidates
+                among = descriptors[:, first:last].repeat(copies, 1, 1)
+                best.append(choose(content[:, place], among, memory.routed.frames) + first)
+            chosen = torch.stack(best, dim=1).flatten(0, 1)
+            film = torch.arange(films, device=device).repeat(copies).repeat_interleave(count)[:, None]
+            positions = tuple(range(plans[0].routed_at, plans[0].routed_at + chosen.shape[1]))
+            found.append(stand(self.keys[film, chosen], self.values[film, chosen], positions))
         return found
 
 
@@ -98,6 +108,25 @@ class _NoPages(FilmPages):
 
 
 NO_PAGES = _NoPages()
+
+
+def _recalled(memory: Memory, chunk: int, length: int) -> int:
+    """How many frames a chunk recalls."""
+    first, last = memory.plan(chunk * length, length).candidates
+    return min(memory.routed.frames, last - first) if memory.routed else 0
+
+
+@lru_cache(maxsize=64)
+def alike(memory: Memory, chunks: int, length: int) -> tuple[range, ...]:
+    """The chunks of a film, in runs of those that see as many frames, and in the same places relative to their own."""
+
+    def sight(chunk: int) -> tuple[object, ...]:
+        plan = memory.plan(chunk * length, length)
+        own = own_positions(memory, chunk, length)
+        return bool(chunk), own, plan.positions, plan.routed_at, _recalled(memory, chunk, length)
+
+    runs = [list(run) for _, run in groupby(range(chunks), sight)]
+    return tuple(range(run[0], run[-1] + 1) for run in runs)
 
 
 def own_positions(memory: Memory, chunk: int, length: int) -> tuple[int, ...]:
@@ -132,20 +161,24 @@ class Packed:
         copies = len(q) // rows
         state = self.memory.state.frames if self.memory.state else 0
         pages = self.pages[layer] if self.pages is not None else FilmPages.of(k[:rows], v[:rows], films, state, n)
-        by_chunk = zip(*(x.unflatten(0, (copies, films, chunks)).unbind(dim=2) for x in (q, k, v)), strict=True)
-        beside: list[Past] = []
-        if self.context is not None:
-            apart = (x.unflatten(0, (films, chunks)).unbind(dim=1) for x in self.context[layer])
-            beside = list(zip(*apart, strict=True))
+        by_chunk = [x.unflatten(0, (copies, films, chunks)) for x in (q, k, v)]
+        beside = [x.unflatten(0, (films, chunks)) for x in self.context[layer]] if self.context is not None else []
         out = []
-        for chunk, own in enumerate([x.flatten(0, 1) for x in three] for three in by_chunk):
-            past = pages.past(self.memory, chunk, self.length, own[0], grid)
+        for run in self._runs(q.device):
+            own = [x[:, :, run.start : run.stop].flatten(0, 2) for x in by_chunk]
+            past = pages.past(self.memory, run, self.length, own[0], grid)
             if beside:
-                keys, values = beside[chunk]
-                past.insert(0, (keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)))
-            table = frame_table(own_positions(self.memory, chunk, self.length), *grid, q.shape[-1], q.device)
-            out.append(attend(own[0], own[1], own[2], table, past).unflatten(0, (copies, films)))
-        return torch.stack(out, dim=2).flatten(0, 2)
+                keys, values = (x[:, run.start : run.stop].flatten(0, 1).repeat(copies, 1, 1, 1) for x in beside)
+                past.insert(0, (keys, values))
+            table = frame_table(own_positions(self.memory, run[0], self.length), *grid, q.shape[-1], q.device)
+            out.append(attend(own[0], own[1], own[2], table, past).unflatten(0, (copies, films, len(run))))
+        return torch.cat(out, dim=2).flatten(0, 2)
+
+    def _runs(self, device: torch.device) -> tuple[range, ...]:
+        """Chunks that attend together: a processor is as fast with one after the other, and has them in its cache."""
+        if device.type == "cpu":
+            return tuple(range(chunk, chunk + 1) for chunk in range(self.chunks))
+        return alike(self.memory, self.chunks, self.length)
 
 
 @dataclass
@@ -173,7 +206,7 @@ class Unrolled:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         past = [self.context[layer]] if self.context is not None else []
         if self.chunk:
-            past += self.pages[layer].past(self.memory, self.chunk, self.length, q, grid)
+            past += self.pages[layer].past(self.memory, range(self.chunk, self.chunk + 1), self.length, q, grid)
         if self.commit:
             state = self.memory.state.frames if self.memory.state else 0
             new = FilmPages.of(k, v, self.films, state, grid[0] * grid[1])

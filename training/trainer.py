@@ -19,11 +19,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..generator.attention import kept_weights
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.seeds import stable_seed
 from . import checkpoint
+from .muon import StackedMuon
 from .parallel import World, close_up, local, share_out, whole
 from .settings import StageSettings
 
@@ -103,9 +105,10 @@ def build_optimisers(module: nn.Module, rate: float, settings: StageSettings) ->
     if matrices:
         peak = rate * settings.muon
         group = {"params": matrices, "peak": peak}
-        found.append(
-            torch.optim.Muon([group], lr=peak, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        muon = (
+            torch.optim.Muon if isinstance(matrices[0], DTensor) else StackedMuon
+        )  # sharded matrices cannot be stacked
+        found.append(muon([group], lr=peak, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"))
     return found
 
 
@@ -141,10 +144,8 @@ class Average:
 
     def update(self, module: nn.Module, count: int) -> None:
         weight = 1.0 - min(self.decay, (1 + count) / (10 + count))
-        with torch.no_grad():
-            for name, p in module.named_parameters():
-                if name in self.values:
-                    local(self.values[name]).lerp_(local(p), weight)
+        now = {name: local(p.detach()) for name, p in module.named_parameters() if name in self.values}
+        torch._foreach_lerp_([local(self.values[name]) for name in now], list(now.values()), weight)
 
     def whole(self, module: nn.Module) -> dict[str, Tensor]:
         """All weights of the module, averaged ones where they are trained, gathered on the CPU."""
