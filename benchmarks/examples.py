@@ -15,6 +15,7 @@ import torch
 from filmwright.evaluation.readers import find_cuts
 from filmwright.generator.bundle import reader_folder
 from filmwright.generator.reader import load_reader, read
+from filmwright.storyboard.defaults import DEFAULT_GENERATOR
 from filmwright.storyboard.production import Production
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.staging import stage_shot
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LATENT_FRAMES = 4
 
 
-def main(generator: str = "nano") -> None:
+def main(generator: str = DEFAULT_GENERATOR) -> None:
     profile = open_generator(generator).profile
     reader = load_reader(reader_folder(generator), profile.vocabulary or FULL)
     sums = {name: [0, 0] for name in ("set", "time", "kind", "cut", "hue kept over a cut in one set")}

@@ -11,6 +11,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
+from filmwright.storyboard.defaults import DEFAULT_GENERATOR
 from filmwright.storyboard.production import Production
 from filmwright.storyboard.takes import circled, take_folder
 from filmwright.storyboard.video import read_frames
@@ -52,7 +53,7 @@ def moving(film: Path, target: Path) -> None:
     )
 
 
-def main(generator: str = "nano", seconds: str = "20") -> None:
+def main(generator: str = DEFAULT_GENERATOR, seconds: str = "20") -> None:
     lines = [
         "# Gallery", "",
         "One frame of every shot, as the bundled miniature makes them on two CPU cores; below each the command. Nothing was chosen or made twice:",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..storyboard.defaults import DEFAULT_GENERATOR
 from .options import DebugOpt, JsonOpt, MemoryOpt, reported
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measures generators and readers.")
@@ -71,7 +72,7 @@ def _opened(generator: str, memory: str | None, reader: str | None) -> tuple[Any
 
 @evaluate_app.command("films")
 def evaluate_films(
-    generator: GeneratorArg = "nano",
+    generator: GeneratorArg = DEFAULT_GENERATOR,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make.")] = 50,
     memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
     debug: DebugOpt = False,
@@ -88,7 +89,7 @@ def evaluate_films(
 
 @evaluate_app.command("references")
 def evaluate_pins(
-    generator: GeneratorArg = "nano",
+    generator: GeneratorArg = DEFAULT_GENERATOR,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make, each twice.")] = 50,
     memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
@@ -106,7 +107,7 @@ def evaluate_pins(
 
 @evaluate_app.command("recall")
 def evaluate_gaps(
-    generator: GeneratorArg = "nano",
+    generator: GeneratorArg = DEFAULT_GENERATOR,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films for each gap.")] = 40,
     memory: MemoryOpt = None,
     oracle: Annotated[bool, typer.Option("--oracle", help="Leave out of history what lies before the window and does not show the puppet: what a memory that always chooses right would reach.")] = False,
@@ -126,7 +127,7 @@ def evaluate_gaps(
 
 @evaluate_app.command("drift")
 def evaluate_long_films(
-    generator: GeneratorArg = "nano",
+    generator: GeneratorArg = DEFAULT_GENERATOR,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films to make, each a little longer than --chunks.")] = 8,
     chunks: Annotated[int, typer.Option("--chunks", min=40, max=100_000, help="Look around this chunk, against around chunk 20.")] = 200,
     memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
@@ -146,7 +147,7 @@ def evaluate_long_films(
 
 @evaluate_app.command("wear")
 def evaluate_long_shots(
-    generator: GeneratorArg = "nano",
+    generator: GeneratorArg = DEFAULT_GENERATOR,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out shots to make.")] = 40,
     chunks: Annotated[int, typer.Option("--chunks", min=2, max=1000, help="Of every shot.")] = 8,
     memory: MemoryOpt = None, reader: ReaderOpt = None, seed: SeedOpt = 0, split: SplitOpt = "test", json: JsonOpt = False,
@@ -166,7 +167,7 @@ def evaluate_long_shots(
 
 @evaluate_app.command("flow")
 def evaluate_loss(
-    generators: Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Bundled models of ours, or folders of some (default: nano); those after the first are compared with it.")] = None,
+    generators: Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help=f"Bundled models of ours, or folders of some (default: {DEFAULT_GENERATOR}); those after the first are compared with it.")] = None,
     films: Annotated[int, typer.Option("--films", min=1, max=10_000, help="Held-out films of six chunks.")] = 16,
     memory: MemoryOpt = None, seed: SeedOpt = 0, split: SplitOpt = "validation", json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
@@ -178,7 +179,7 @@ def evaluate_loss(
         from ..generator.bundle import load_bundle, weights_folder
         from .tables import flow_table
 
-        bundles = [load_bundle(weights_folder(name), torch.device("cpu")) for name in generators or ["nano"]]
+        bundles = [load_bundle(weights_folder(name), torch.device("cpu")) for name in generators or [DEFAULT_GENERATOR]]
         found = evaluate_flow(
             bundles, memory, films=films, seed=seed, on_film=_counter("film", films), split=_held_out(split)
         )

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
 from .script import Script
@@ -43,7 +44,7 @@ class Settings(BaseModel):
 
     planner: str = "rules"
     template: str = "three-act"
-    generator: str = "nano"
+    generator: str = DEFAULT_GENERATOR
     memory: str | None = None
     critic: str = "measured"
     casting: str = "generator"

@@ -188,8 +188,8 @@ class Generator(Protocol):
 
 
 REGISTRY: dict[str, str] = {
-    "nano": "filmwright.generator.video_generator:open_bundled",
     "mini": "filmwright.generator.video_generator:open_bundled",
+    "nano": "filmwright.generator.video_generator:open_bundled",
     "theatre": "filmwright.animatic.theatre:open_theatre",
 }
 """Names of generators and what opens them: a function of (name, memory)."""

@@ -32,7 +32,6 @@ from .world import (
     render_film,
 )
 
-
 Bytes = np.ndarray[Any, Any]
 
 
