@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STORY ?= examples/hare-and-tortoise.txt
+STORY ?= examples/nightingale.txt
 
 .PHONY: film test lint bench wheel clean
 

@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 TILE, COLUMNS, GAP = (256, 128), 4, 4
 COLOURS = 128
-MOVING = "hare-and-tortoise"
+MOVING = "nightingale"
 MOVING_SECONDS, MOVING_RATE, MOVING_SIZE = 10, 8, (256, 128)
 
 
@@ -57,8 +57,8 @@ def main(generator: str = DEFAULT_GENERATOR, seconds: str = "20") -> None:
     lines = [
         "# Gallery", "",
         "One frame of every shot, as the bundled miniature makes them on two CPU cores; below each the command. Nothing was chosen or made twice:",
-        "`python benchmarks/gallery.py` writes this page. Sets, hours and cuts are as asked, and who is there in which colour mostly is; hats and faces often melt.", "",
-        "![The beginning of The Hare and the Tortoise](film.gif)", "",
+        "`python benchmarks/gallery.py` writes this page. Sets, hours and cuts are as asked, and who is there in which colour mostly is; faces are lost, and heads of turtles and foxes often.", "",
+        "![The beginning of The Nightingale](film.gif)", "",
     ]  # fmt: skip
     for story in sorted((ROOT / "examples").glob("*.txt")):
         with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,6 @@
 """Draws the README's picture from a finished film: its shots as the model made them, below the theatre's drawings.
 
-python benchmarks/strip.py films/the-hare-and-the-tortoise docs/film.png
+python benchmarks/strip.py films/the-nightingale docs/film.png
 """
 
 from __future__ import annotations

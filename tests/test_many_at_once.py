@@ -103,5 +103,8 @@ def test_a_grown_transformer_says_what_it_said_and_every_weight_of_it_learns(tmp
     assert len(silent) == 3
     for block in silent:
         assert block.ffn.net[2].weight.grad.any() and block.attn1.to_out[0].weight.grad.any()
+    assert enlarge(small, 2, 24) is small
+    hollow = enlarge(type(small)(**dict(small.config)).to("meta"), 3, 24)
+    assert len(hollow.blocks) == 3 and all(p.is_meta for p in hollow.parameters())
     with pytest.raises(InputError, match="can only grow"):
         enlarge(grown, 2, 40)

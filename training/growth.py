@@ -61,8 +61,14 @@ def enlarge(trained: Any, layers: int, ffn: int) -> CausalWanTransformer3DModel:
         raise InputError(
             f"weights of {had['num_layers']} blocks and feed-forwards {had['ffn_dim']} wide do not fit in {layers} and {ffn}: weights can only grow"
         )
+    if (layers, ffn) == (had["num_layers"], had["ffn_dim"]):
+        return trained  # type: ignore[no-any-return]
     plain = {name: value for name, value in trained.config.items() if not name.startswith("_")}
-    grown: Any = CausalWanTransformer3DModel(**{**plain, "num_layers": layers, "ffn_dim": ffn})
+    device = next(trained.parameters()).device
+    with device:
+        grown: Any = CausalWanTransformer3DModel(**{**plain, "num_layers": layers, "ffn_dim": ffn})
+    if device.type == "meta":  # a process that is handed its weights
+        return grown  # type: ignore[no-any-return]
     blocks: Any = grown.blocks
     rest = {name: value for name, value in trained.state_dict().items() if not name.startswith("blocks.")}
     grown.load_state_dict({**grown.state_dict(), **rest})
