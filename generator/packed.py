@@ -69,18 +69,19 @@ class FilmPages:
         def stand(keys: Tensor, values: Tensor, positions: tuple[int, ...]) -> Past:
             return rotate(keys.flatten(1, 2), frame_table(positions, *grid, width, device)), values.flatten(1, 2)
 
-        def every(frames: list[Tensor], positions: tuple[int, ...]) -> Past:
+        def every(keys: Tensor, values: Tensor, positions: tuple[int, ...]) -> Past:
             """Of frames [films, chunks · frames, n, H, D] that all copies see."""
-            keys, values = stand(*(x.unflatten(1, (count, -1)).flatten(0, 1) for x in frames), positions)
+            keys, values = (x.unflatten(1, (count, -1)).flatten(0, 1) for x in (keys, values))
+            keys, values = stand(keys, values, positions)
             return keys.repeat(copies, 1, 1, 1), values.repeat(copies, 1, 1, 1)
 
         if state and chunks[0]:
             before = slice((chunks[0] - 1) * state, chunks[-1] * state)
-            found.append(every([self.state_keys[:, before], self.state_values[:, before]], tuple(range(state))))
+            found.append(every(self.state_keys[:, before], self.state_values[:, before], tuple(range(state))))
         if plans[0].fixed:
             shown = [i for plan in plans for i in plan.fixed]
-            seen = [torch.stack([frames[i] for i in shown], dim=1) for frames in self._frames()]
-            found.append(every(seen, plans[0].positions))
+            keys, values = (torch.stack([frames[i] for i in shown], dim=1) for frames in self._frames())
+            found.append(every(keys, values, plans[0].positions))
         if _recalled(memory, chunks[0], length):
             assert memory.routed is not None
             descriptors = self.keys.detach().float().mean(dim=2).flatten(2)
