@@ -61,8 +61,10 @@ for _name in (
 ):
     os.environ.setdefault(_name, "1")
 # A thread that spins while it waits for one that has no core takes that core, too: with something else at work on the machine a film took half
-# as long again. Sleeping costs some per cent where nothing else is (docs/numbers.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# as long again. One that sleeps at once is slow to wake. So it spins for a moment (docs/numbers.md).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 app = typer.Typer(
     name="filmwright", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
