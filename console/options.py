@@ -34,7 +34,7 @@ GeneratorOpt = Annotated[
     str | None,
     typer.Option(
         "--generator",
-        help="Who draws: mini, nano (a quarter of the picture, twice as fast), theatre, or a folder of weights.",
+        help="Who draws: mini, nano (a quarter of the picture, faster), theatre, or a folder of weights.",
     ),
 ]
 MemoryOpt = Annotated[
