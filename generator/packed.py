@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .attention import Past, attend, frame_table, rotate
 from .memory import Memory
-from .routing import choose
+from .routing import choose, describe
 
 
 @dataclass
@@ -33,6 +33,7 @@ class FilmPages:
     state_keys: Tensor
     state_values: Tensor
     _apart: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = field(default=None, init=False, repr=False)
+    _described: Tensor | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, k_RNHD: Tensor, v_RNHD: Tensor, films: int, state: int, n: int) -> FilmPages:
@@ -57,6 +58,12 @@ class FilmPages:
         if self._apart is None:
             self._apart = self.keys.unbind(dim=1), self.values.unbind(dim=1)
         return self._apart
+
+    def _descriptors(self) -> Tensor:
+        """What routing knows the frames by [films, frames, E], made once."""
+        if self._described is None:
+            self._described = describe(self.keys.detach().flatten(0, 1)).unflatten(0, self.keys.shape[:2])
+        return self._described
 
     def past(self, memory: Memory, chunks: range, length: int, q_RNHD: Tensor, grid: tuple[int, int]) -> list[Past]:
         """What the rows of chunks see that see alike (`alike`): [copies · films · chunks] of them, chunk by chunk within each film."""
@@ -84,12 +91,11 @@ class FilmPages:
             found.append(every(keys, values, plans[0].positions))
         if _recalled(memory, chunks[0], length):
             assert memory.routed is not None
-            descriptors = self.keys.detach().float().mean(dim=2).flatten(2)
             content = q_RNHD[:, state * n :].detach().unflatten(0, (-1, count))  # the state is no content to recall by
             best = []
             for place, plan in enumerate(plans):
                 first, last = plan.candidates
-                among = descriptors[:, first:last].repeat(copies, 1, 1)
+                among = self._descriptors()[:, first:last].repeat(copies, 1, 1)
                 best.append(choose(content[:, place], among, memory.routed.frames) + first)
             chosen = torch.stack(best, dim=1).flatten(0, 1)
             film = torch.arange(films, device=device).repeat(copies).repeat_interleave(count)[:, None]
@@ -176,7 +182,7 @@ class Packed:
         return torch.cat(out, dim=2).flatten(0, 2)
 
     def _runs(self, device: torch.device) -> tuple[range, ...]:
-        """Chunks that attend together: a processor is as fast with one after the other, and has them in its cache."""
+        """Chunks that attend together: a processor is faster with one after the other, which stays in its cache."""
         if device.type == "cpu":
             return tuple(range(chunk, chunk + 1) for chunk in range(self.chunks))
         return alike(self.memory, self.chunks, self.length)

@@ -11,7 +11,7 @@ from filmwright.generator.packed import Packed, alike
 from filmwright.storyboard.errors import InputError
 from filmwright.training.growth import enlarge
 from filmwright.training.muon import StackedMuon
-from filmwright.training.painters import opened
+from filmwright.training.painters import Painters, opened
 from filmwright.training.run_folder import Order
 from filmwright.training.shop import Shop
 
@@ -69,9 +69,7 @@ def test_films_drawn_by_other_processes_are_the_same(tmp_path: Path) -> None:
     stages = CLIPS, tuning(films=1, memories={"shots(2)+window(1)": 1}, label_guide=0.1)
     put_autoencoder(tmp_path)
     with opened(1) as painters:
-        made = [
-            Shop(recipe(*stages), Order(tmp_path, scratch=True), ALONE, who) for who in (painters, opened_by_nobody())
-        ]
+        made = [Shop(recipe(*stages), Order(tmp_path, scratch=True), ALONE, who) for who in (painters, Painters())]
         here, there = (shop.stage(shop.recipe.stage("base")).batch(0).films for shop in made)
         clips = [shop.stage(shop.recipe.stage("eye")).batch(0) for shop in made]
     for name, value in vars(here).items():
@@ -81,11 +79,6 @@ def test_films_drawn_by_other_processes_are_the_same(tmp_path: Path) -> None:
             else value == getattr(there, name)
         )
     assert torch.equal(clips[0][0], clips[1][0]) and clips[0][0].max() <= 1 and clips[0][0].std() > 0.1
-
-
-def opened_by_nobody():  # type: ignore[no-untyped-def]
-    with opened(0) as painters:
-        return painters
 
 
 def test_a_grown_transformer_says_what_it_said_and_every_weight_of_it_learns(tmp_path: Path) -> None:

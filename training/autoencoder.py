@@ -14,7 +14,7 @@ from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.precision import arithmetic
 from .latents import evening, turn_autoencoder
 from .one_network import OneNetwork, Share
-from .painters import ALONE, Painters, as_bytes, from_bytes
+from .painters import ALONE, Bytes, Painters, as_bytes, from_bytes
 from .settings import AutoencoderSettings
 from .sizes import Size
 from .world import SPLITS, random_clip
@@ -96,7 +96,7 @@ class AutoencoderStage(OneNetwork):
         return raw.movedim(2, -1).flatten(0, -2)
 
 
-def _clip(number: int, *, width: int, height: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _clip(number: int, *, width: int, height: int) -> tuple[Bytes, Bytes]:
     """Frames and puppets of a clip, in bytes."""
     clip = random_clip(number, width=width, height=height, frames=CLIP_FRAMES)
     return as_bytes(clip.frames), as_bytes(clip.puppets)

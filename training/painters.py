@@ -20,6 +20,8 @@ from torch import Tensor
 
 from ..storyboard.errors import FilmwrightError
 
+Bytes = np.ndarray[Any, Any]
+
 MOST = 32
 LEFT = 2
 """Cores that the training process itself keeps busy."""
@@ -74,11 +76,11 @@ def _begin() -> None:
     torch.set_num_threads(1)
 
 
-def as_bytes(x: Tensor) -> np.ndarray[Any, Any]:
+def as_bytes(x: Tensor) -> Bytes:
     """0 … 1 as a byte each."""
     return (x.clamp(0, 1) * 255).round().byte().numpy()
 
 
-def from_bytes(drawn: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+def from_bytes(drawn: Bytes, device: torch.device) -> Tensor:
     """The other way, on a device."""
     return torch.from_numpy(drawn).to(device).float() / 255

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +15,7 @@ from ..storyboard.caption import Appearance, caption, without_appearance
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .films import PICTURES, LatentFilm, to_chunks
 from .labels import film_labels
-from .painters import ALONE, Painters, as_bytes, from_bytes
+from .painters import ALONE, Bytes, Painters, as_bytes, from_bytes
 from .sizes import Size
 from .world import (
     FRAMES_PER_LATENT,
@@ -31,8 +29,6 @@ from .world import (
     random_film,
     render_film,
 )
-
-Bytes = np.ndarray[Any, Any]
 
 
 def shown_again(film: Film) -> list[list[bool]]:

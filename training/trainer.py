@@ -105,9 +105,8 @@ def build_optimisers(module: nn.Module, rate: float, settings: StageSettings) ->
     if matrices:
         peak = rate * settings.muon
         group = {"params": matrices, "peak": peak}
-        muon = (
-            torch.optim.Muon if isinstance(matrices[0], DTensor) else StackedMuon
-        )  # sharded matrices cannot be stacked
+        # sharded matrices cannot be stacked
+        muon = torch.optim.Muon if isinstance(matrices[0], DTensor) else StackedMuon
         found.append(muon([group], lr=peak, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"))
     return found
 
