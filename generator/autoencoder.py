@@ -10,7 +10,7 @@ Layout after madebyollin/taehv (memory blocks, time pooling and growing); the co
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F_
@@ -40,13 +40,15 @@ class MemoryBlock(nn.Module):
         self.conv = nn.Sequential(_conv(2 * width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), last)
 
     def forward(self, x_BTCHW: Tensor, before: Tensor | None, starts_BT: Tensor | None) -> Tensor:
-        first = torch.zeros_like(x_BTCHW[:, :1]) if before is None else before[:, None]
-        past = torch.cat([first, x_BTCHW[:, :-1]], dim=1)
+        B, T = x_BTCHW.shape[:2]
+        # joined film by film: tensors of four dimensions keep channels last
+        first = [torch.zeros_like(x[:1]) for x in x_BTCHW] if before is None else before.split(1)
+        past = torch.cat([part for one, x in zip(first, x_BTCHW, strict=True) for part in (one, x[:-1])])
         if starts_BT is not None:
-            past = past.masked_fill(starts_BT[:, :, None, None, None], 0.0)
-        joined = torch.cat([x_BTCHW, past], dim=2).flatten(0, 1)
-        out = self.conv(joined).view_as(x_BTCHW)
-        return F_.relu(x_BTCHW + out)
+            past.masked_fill_(starts_BT.flatten()[:, None, None, None], 0.0)
+        x = x_BTCHW.flatten(0, 1)
+        out: Tensor = F_.relu(x + self.conv(torch.cat([x, past], dim=1)))
+        return out.view(B, T, *out.shape[1:])
 
 
 class TimePool(nn.Module):
@@ -58,9 +60,9 @@ class TimePool(nn.Module):
         self.conv = nn.Conv2d(width * stride, width, 1, bias=False)
 
     def forward(self, x_BTCHW: Tensor) -> Tensor:
-        B, T, C, H, W = x_BTCHW.shape
-        folded = x_BTCHW.reshape(B * T // self.stride, C * self.stride, H, W)
-        return cast(Tensor, self.conv(folded)).view(B, T // self.stride, C, H, W)
+        x = x_BTCHW.flatten(0, 1)
+        folded: Tensor = self.conv(torch.cat([x[i :: self.stride] for i in range(self.stride)], dim=1))
+        return folded.view(len(x_BTCHW), -1, *folded.shape[1:])
 
 
 class TimeGrow(nn.Module):
@@ -73,8 +75,9 @@ class TimeGrow(nn.Module):
 
     def forward(self, x_BTCHW: Tensor) -> Tensor:
         B, T, C, H, W = x_BTCHW.shape
-        grown = self.conv(x_BTCHW.flatten(0, 1))
-        return cast(Tensor, grown).reshape(B, T * self.stride, C, H, W)
+        grown: Tensor = self.conv(x_BTCHW.flatten(0, 1))
+        frames = grown.movedim(1, -1).view(B * T, H, W, self.stride, C).movedim(3, 1)
+        return frames.reshape(B, T * self.stride, H, W, C).movedim(-1, 2)
 
 
 def run_layers(
@@ -160,10 +163,13 @@ class TinyVideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def decode(self, latents_BFCHW: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """Normalised latents of a stretch of one stream to video in 0 … 1, and the memory to go on with."""
-        mean, std = self._statistics(latents_BFCHW)
-        raw = (latents_BFCHW * std + mean).to(self.dtype)
-        video, memory = run_layers(self.decoder, raw, memory, None)
+        video, memory = run_layers(self.decoder, self.raw(latents_BFCHW), memory, None)
         return video.clamp(0.0, 1.0), memory
+
+    def raw(self, latents_BFCHW: Tensor) -> Tensor:
+        """Normalised latents as the decoder's layers take them."""
+        mean, std = self._statistics(latents_BFCHW)
+        return (latents_BFCHW * std + mean).to(self.dtype)
 
     def reconstruct(self, video_BTCHW: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
         """For training: the un-clamped reconstruction and the raw latents, with noise on what the decoder sees."""

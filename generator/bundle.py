@@ -21,7 +21,7 @@ from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
 from .pages import free_bytes
-from .precision import bf16_is_native
+from .precision import bf16_is_native, picture_layout
 from .reader import FrameReader, load_reader
 from .sampling import Sampling
 from .text import TextEmbedder
@@ -146,7 +146,7 @@ def wan_profile(folder: Path) -> BundleProfile:
     )  # fmt: skip
 
 
-def _load_autoencoder(path: Path) -> Any:
+def _load_autoencoder(path: Path, device: torch.device) -> Any:
     from .wan_autoencoder import Taehv, WanAutoencoder
 
     kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("_class_name")
@@ -157,7 +157,8 @@ def _load_autoencoder(path: Path) -> Any:
     classes: dict[Any, Any] = {"TinyVideoAutoencoder": TinyVideoAutoencoder, "Taehv": Taehv}
     if kind not in classes:
         raise InputError(f"{path} is a {kind}, not one of {', '.join(classes)}, AutoencoderKLWan")
-    return classes[kind].from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    loaded = classes[kind].from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    return loaded.to(memory_format=picture_layout(device))
 
 
 def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
@@ -213,7 +214,7 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"
-        autoencoder = _load_autoencoder(part_folder(folder, part))
+        autoencoder = _load_autoencoder(part_folder(folder, part), device)
         part = "text_encoder"
         encoder_path = part_folder(folder, part)
         encoder = UMT5EncoderModel.from_pretrained(encoder_path, local_files_only=True, use_safetensors=True)

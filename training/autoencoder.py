@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
-from ..generator.precision import arithmetic
+from ..generator.precision import arithmetic, picture_layout
 from .latents import evening, turn_autoencoder
 from .one_network import OneNetwork, Share
 from .painters import ALONE, Bytes, Painters, as_bytes, from_bytes
@@ -37,7 +37,7 @@ class AutoencoderStage(OneNetwork):
         self._painters = painters
         self.settings, self.clips, self.device = settings, settings.clips, device
         self.width, self.height = size.width, size.height
-        self.network = TinyVideoAutoencoder().to(device)
+        self.network = TinyVideoAutoencoder().to(device, memory_format=picture_layout(device))
         self._statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def go_on_from(self, weights: TinyVideoAutoencoder, *, keep_latents: bool) -> None:
@@ -60,14 +60,9 @@ class AutoencoderStage(OneNetwork):
         with arithmetic(self.device, self.settings.precision):
             seen, raw = self.network.reconstruct(video, noise=0.05)
         seen, raw = seen.float(), raw.float()
-        weight = 1.0 + PUPPET_WEIGHT * puppets[:, :, None]
-        error = seen - video
-        mae = (weight * error.abs()).mean() / weight.mean()
-        mse = (weight * error.square()).mean() / weight.mean()
-        edges = sum((torch.diff(seen, dim=d) - torch.diff(video, dim=d)).abs().mean() for d in (-1, -2))
+        losses = unlikeness(seen, video, puppets)
         scale = raw.mean(dim=(0, 1, 3, 4)).square().mean() + (raw.std(dim=(0, 1, 3, 4)) - 1.0).square().mean()
-        psnr = -10.0 * torch.log10(error.square().mean())
-        return {"loss": mae + 2.0 * mse + 0.5 * edges + 0.01 * scale, "mae": mae, "psnr": psnr}
+        return {**losses, "loss": losses["loss"] + 0.01 * scale}
 
     def export(self, averaged: dict[str, Tensor], folder: Path) -> None:
         """Writes `vae/`, its latents made even and their statistics measured on clips of the validation split."""
@@ -96,6 +91,17 @@ class AutoencoderStage(OneNetwork):
         return raw.movedim(2, -1).flatten(0, -2)
 
 
+def unlikeness(seen: Tensor, video: Tensor, puppets: Tensor) -> dict[str, Tensor]:
+    """How far what a decoder gives back [..., 3, H, W] is from the video, by L1, squares and edges; puppets [..., H, W] weigh more."""
+    weight = 1.0 + PUPPET_WEIGHT * puppets[..., None, :, :]
+    error = seen - video
+    mae = (weight * error.abs()).mean() / weight.mean()
+    mse = (weight * error.square()).mean() / weight.mean()
+    edges = sum((torch.diff(seen, dim=d) - torch.diff(video, dim=d)).abs().mean() for d in (-1, -2))
+    psnr = -10.0 * torch.log10(error.square().mean())
+    return {"loss": mae + 2.0 * mse + 0.5 * edges, "mae": mae, "psnr": psnr}
+
+
 def _clip(number: int, *, width: int, height: int) -> tuple[Bytes, Bytes]:
     """Frames and puppets of a clip, in bytes."""
     clip = random_clip(number, width=width, height=height, frames=CLIP_FRAMES)
@@ -109,5 +115,7 @@ def _rounded(values: Tensor) -> tuple[float, ...]:
 def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
     """Weights that only look and draw."""
     loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
-    ready: TinyVideoAutoencoder = loaded.float().eval().requires_grad_(False).to(device)
+    ready: TinyVideoAutoencoder = (
+        loaded.float().eval().requires_grad_(False).to(device, memory_format=picture_layout(device))
+    )
     return ready

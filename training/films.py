@@ -81,11 +81,13 @@ class Batch:
     Attributes:
         seed: for what all films of the step share, the same on every rank.
         film_seeds: one for each film here, so that its noise does not depend on how films are shared out.
+        numbers: of the films here.
     """
 
     films: LatentFilm
     seed: int
     film_seeds: tuple[int, ...]
+    numbers: tuple[int, ...]
 
 
 def to_chunks(latents_FCHW: Tensor, length: int) -> Tensor:
@@ -124,9 +126,8 @@ class FilmStream:
         """This rank's share of the films of a step."""
         mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
         seeds = tuple(stable_seed(self._seed, step, place) for place, _ in mine)
-        return Batch(
-            LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32), stable_seed(self._seed, step), seeds
-        )
+        joined = LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32)
+        return Batch(joined, stable_seed(self._seed, step), seeds, tuple(n for _, n in mine))
 
     def _get(self, number: int) -> LatentFilm:
         made = self._made.get(number)

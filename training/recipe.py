@@ -16,6 +16,7 @@ from .settings import (
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
+    DecoderSettings,
     DistributionSettings,
     FilmSettings,
     LoraSettings,
@@ -32,10 +33,10 @@ from .sizes import SIZES
 
 RECIPES = Path(__file__).parent / "recipes"
 
-SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings)
+SMALL_WORLD_ONLY = (AutoencoderSettings, TextSettings, ClipSettings, ReaderSettings, DecoderSettings)
 Stage = Annotated[
     AutoencoderSettings | TextSettings | TuningSettings | ProgressiveSettings | ConsistencySettings | OdeSettings
-    | DistributionSettings | LoraSettings | ClipSettings | ReaderSettings,
+    | DistributionSettings | LoraSettings | ClipSettings | ReaderSettings | DecoderSettings,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

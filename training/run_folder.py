@@ -37,7 +37,7 @@ class Order:
     painters: int | None = None
 
 
-MAKES = {"autoencoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
+MAKES = {"autoencoder": "vae", "decoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
 """The part of a bundle that a kind of stage makes; all others make the transformer."""
 
 
@@ -63,7 +63,7 @@ class RunFolder:
         self.own = self._bundled() if not (order.scratch and begun) else None
         self.start = self.own or (weights_folder(recipe.weights) if recipe.weights is not None else None)
         trained = [recipe.stage(order.stage)] if order.stage else recipe.stages
-        makes_film = order.stage is not None and isinstance(recipe.stage(order.stage), FilmSettings)
+        makes_film = order.stage is not None and recipe.stage(order.stage).kind not in MAKES
         self.alone = order.stage if makes_film else None  # who trains one stage wants to see what became of it
         self.anew = (
             {MAKES.get(stage.kind, "transformer") for stage in trained} if order.scratch and not begun else set()

@@ -236,6 +236,17 @@ class TaughtSettings(FilmSettings):
     recall_above: Fraction = 1.0
 
 
+class DecoderSettings(TaughtSettings):
+    """The decoder, on latents as the transformer makes them (guided as `guidance` says), and on films cut into shots.
+
+    Attributes:
+        noisiest: the noise level up to which the transformer is given what it is to finish; where more is, it makes something else.
+    """
+
+    kind: Literal["decoder"]
+    noisiest: Fraction = 0.8
+
+
 class ProgressiveSettings(TaughtSettings):
     """Progressive distillation (Salimans and Ho 2022), all halvings at once: of the teacher's guided Euler steps the student takes
     `substeps` in one.

@@ -17,6 +17,7 @@ from ..storyboard.seeds import stable_seed
 from .autoencoder import AutoencoderStage, load_autoencoder
 from .clip import ClipStage
 from .clips import ClipFolder
+from .decoder import DecoderStage
 from .distillation import ConsistencyStage, OdeStage, ProgressiveStage
 from .distribution import DistributionStage
 from .film_stage import FilmStage, Workshop
@@ -35,6 +36,7 @@ from .settings import (
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
+    DecoderSettings,
     DistributionSettings,
     FilmSettings,
     LoraSettings,
@@ -114,6 +116,9 @@ class Shop:
         if isinstance(settings, TuningSettings):
             return TuningStage(settings, workshop, self._stills(settings, workshop))
         assert isinstance(settings, TaughtSettings)
+        if isinstance(settings, DecoderSettings):
+            world = self._small_world(settings, workshop.length, labelled=False)
+            return DecoderStage(settings, workshop, self._autoencoder(settings.name), world.frames)
         teacher = self._networks(self.run.teacher(settings), settings.name)
         if isinstance(settings, ProgressiveSettings):
             return ProgressiveStage(settings, workshop, teacher)
@@ -158,12 +163,16 @@ class Shop:
         if self.size is None:
             clips = self._clips(settings, length)
             return FilmStream(clips.film, seed=self.seed, begin=begin, count=len(clips))
-        world = SmallWorld(
+        world = self._small_world(settings, length, labelled)
+        return FilmStream(world.film, seed=self.seed, begin=begin, times=settings.times)
+
+    def _small_world(self, settings: FilmSettings, length: int, labelled: bool) -> SmallWorld:
+        assert self.size is not None
+        return SmallWorld(
             self.size, self._autoencoder(settings.name), chunks=settings.chunks, length=length, known=self.known,
             habits=settings.habits(), labelled=labelled, pictured=any(memory.shots for memory in settings.policies()),
             painters=self._painters,
         )  # fmt: skip
-        return FilmStream(world.film, seed=self.seed, begin=begin, times=settings.times)
 
     def _tokens(self, networks: nn.ModuleDict) -> int:
         """Of a latent frame."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +25,7 @@ from .world import (
     USUAL,
     Film,
     Habits,
+    Render,
     Split,
     draw_reference,
     random_appearance,
@@ -78,11 +81,20 @@ class Sketch:
     def __call__(self, number: int) -> Drawn:
         film = random_film(self.first + number, self.chunks, self.known, self.habits)
         size = {"width": self.size.width, "height": self.size.height}
-        render = render_film(film, frames_per_chunk=FRAMES_PER_LATENT * self.length, **size)
+        render = self._render(film)
         covered = F.avg_pool3d(render.puppets[None], (FRAMES_PER_LATENT, 8, 8))[0]
         labels = film_labels(film, length=self.length, **size).numpy() if self.labelled else None
         puppets, pictures = self._pictures(film) if self.pictured else ([], None)
         return Drawn(film, as_bytes(render.frames), as_bytes(covered), labels, puppets, pictures)
+
+    def frames(self, number: int) -> tuple[Bytes, Bytes]:
+        """Frames [F, 3, H, W] of a film, and its puppets [F, H, W]."""
+        render = self._render(random_film(self.first + number, self.chunks, self.known, self.habits))
+        return as_bytes(render.frames), as_bytes(render.puppets)
+
+    def _render(self, film: Film) -> Render:
+        size = {"width": self.size.width, "height": self.size.height}
+        return render_film(film, frames_per_chunk=FRAMES_PER_LATENT * self.length, **size)
 
     def _pictures(self, film: Film) -> tuple[list[tuple[str, Appearance]], Bytes]:
         rng = random.Random(f"pictures/{film.seed}")
@@ -113,6 +125,11 @@ class SmallWorld:
     ) -> None:
         self.sketch = Sketch(size, chunks, length, SPLITS[split], known, habits, labelled, pictured)
         self.autoencoder, self._painters = autoencoder, painters
+
+    def frames(self, numbers: Sequence[int]) -> tuple[Bytes, Bytes]:
+        """What films look like, one after the other: frames [F, 3, H, W], and puppets [F, H, W]."""
+        frames, puppets = zip(*self._painters.every(self.sketch.frames, numbers), strict=True)
+        return np.concatenate(frames), np.concatenate(puppets)
 
     def film(self, number: int) -> LatentFilm:
         drawn: Drawn = self._painters.every(self.sketch, [number])[0]
