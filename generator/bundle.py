@@ -29,7 +29,9 @@ from .transformer import CausalWanTransformer3DModel
 
 BUNDLED = Path(__file__).parent / "weights"
 LARGE_PARAMETERS = 50_000_000
-"""Models above this may run in bf16 also on a CPU; text encoders above it are offloaded."""
+"""Text encoders above this are offloaded."""
+BF16_PARAMETERS = 3_000_000
+"""Transformers above this have products large enough for a CPU to be faster in bf16: `mini` is by a quarter, `nano` is not."""
 WHOLE_BYTES = 64 << 20
 FP32_BYTES = 4
 
@@ -168,7 +170,7 @@ def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
         return torch.bfloat16
     room = free_bytes(device) // 2 or parameters * FP32_BYTES
     better = bf16_is_native(device.type) or parameters * FP32_BYTES > room
-    return torch.bfloat16 if parameters > LARGE_PARAMETERS and better else torch.float32
+    return torch.bfloat16 if parameters > BF16_PARAMETERS and better else torch.float32
 
 
 def load_transformer(folder: Path, *, hollow: bool = False) -> CausalWanTransformer3DModel:

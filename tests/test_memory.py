@@ -328,6 +328,8 @@ def test_a_cpu_computes_large_weights_in_bf16_where_that_is_faster_or_fp32_has_n
     monkeypatch.setattr("filmwright.generator.bundle.free_bytes", lambda device: 16 << 30)
     for native, parameters, expected in (
         (True, 1_000_000, torch.float32),
+        (True, 3_800_000, torch.bfloat16),
+        (False, 3_800_000, torch.float32),
         (True, 1_400_000_000, torch.bfloat16),
         (False, 1_400_000_000, torch.float32),
         (False, 14_000_000_000, torch.bfloat16),
@@ -339,7 +341,8 @@ def test_a_cpu_computes_large_weights_in_bf16_where_that_is_faster_or_fp32_has_n
 def test_large_weights_run_in_bf16_and_keep_their_embeddings_on_disk(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filmwright.generator.bundle.LARGE_PARAMETERS", 0)
+    for least in ("LARGE_PARAMETERS", "BF16_PARAMETERS"):
+        monkeypatch.setattr(f"filmwright.generator.bundle.{least}", 0)
     monkeypatch.setattr("filmwright.generator.bundle.bf16_is_native", lambda device_type: True)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
     bundle = load_bundle(tiny_bundle, CPU)
