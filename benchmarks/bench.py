@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -105,7 +106,8 @@ def denoise_pass(name: str) -> None:
     for _ in range(5):
         rollout.step()
     model, store = generator._bundle.transformer, rollout.store
-    x = torch.randn(1, 16, rollout._length, *rollout._latent)
+    random = partial(torch.randn, dtype=generator._bundle.dtype)
+    x = random(1, 16, rollout._length, *rollout._latent)
     text = generator._bundle.text(PROMPT.format("forest"))
     context = Paged(store, rollout._memory)
     with torch.no_grad():
@@ -115,9 +117,9 @@ def denoise_pass(name: str) -> None:
         tokens = rollout._length * store.shape.tokens
         span = tokens + len(context.plan.fixed) * store.shape.tokens
         inner = model.blocks[0].ffn.net[0].proj.out_features
-        square, narrow, wide = torch.randn(width, width), torch.randn(width, inner), torch.randn(inner, width)
-        rows, deep, said = torch.randn(tokens, width), torch.randn(tokens, inner), torch.randn(text.shape[1], width)
-        q, kv, kv_text = (torch.randn(1, heads, n, width // heads) for n in (tokens, span, text.shape[1]))
+        square, narrow, wide = random(width, width), random(width, inner), random(inner, width)
+        rows, deep, said = random(tokens, width), random(tokens, inner), random(text.shape[1], width)
+        q, kv, kv_text = (random(1, heads, n, width // heads) for n in (tokens, span, text.shape[1]))
 
         def alone() -> None:
             for _ in model.blocks:
