@@ -31,7 +31,8 @@ BUNDLED = Path(__file__).parent / "weights"
 LARGE_PARAMETERS = 50_000_000
 """Text encoders above this are offloaded."""
 BF16_PARAMETERS = 3_000_000
-"""Transformers above this have products large enough for a CPU to be faster in bf16: `mini` is by a quarter, `nano` is not."""
+"""Transformers above this have products large enough for a CPU to be faster in bf16: of an Intel Xeon with AMX `mini` takes 31 instead of 56 ms a
+pass, and `nano` 7 % longer."""
 WHOLE_BYTES = 64 << 20
 FP32_BYTES = 4
 

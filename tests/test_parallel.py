@@ -25,6 +25,7 @@ RECIPE = {
          "warmup_steps": 1, "memories": {"shots(1)+window(1)": 1}},
         {"name": "student", "kind": "distribution", "films": 2, "chunks": 2, "learning_rate": 1e-3, "critic_rate": 1e-3, "ratio": 1,
          "precision": "fp32", "warmup_steps": 1, "memories": {"state(1)+window(1)": 1}},
+        {"name": "draw", "kind": "decoder", "films": 2, "chunks": 2, "learning_rate": 1e-4, "precision": "fp32", "memories": {"window(1)": 1}},
         {"name": "reader", "kind": "reader", "frames": 2, "shots": 2, "learning_rate": 1e-4},
     ],
 }  # fmt: skip
@@ -51,7 +52,7 @@ def train(folder: Path, processes: int, *options: str) -> subprocess.CompletedPr
 
 def losses(folder: Path) -> dict[tuple[str, int], float]:
     found = {}
-    for stage in ("base", "student"):
+    for stage in ("base", "student", "draw"):
         for line in (folder / stage / "log.jsonl").read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             found[stage, entry["step"]] = entry["losses"]["loss"]
@@ -115,6 +116,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
     both = one.keys() & two.keys()
     assert both >= {(stage, step) for stage in ("base", "student") for step in (1, 2, 4)}
+    assert ("draw", 4) in both
     for entry in both:
         assert one[entry] == pytest.approx(two[entry], abs=1e-5), entry
     handed = train(tmp_path, 1, "--steps", "4", "-o", str(tmp_path / "2"))  # one process goes on with what two began

@@ -59,7 +59,8 @@ class DecoderStage(TaughtStage):
         return "decoder"
 
     def sharded(self) -> list[nn.Module]:
-        return []
+        """Teacher and networks are the same; the decoder is whole in every process."""
+        return list(self.nets.values())
 
     def batch(self, step: int) -> Shown:
         films = super().batch(step)
@@ -75,8 +76,10 @@ class DecoderStage(TaughtStage):
         latents = made.transpose(1, 2).unflatten(0, (films, -1)).flatten(1, 2)  # [films, F, c, h, w]
         with self.arithmetic():
             seen, _ = run_layers(self._autoencoder.decoder, self._autoencoder.raw(latents), None, starts)
-        video, puppets = from_bytes(batch.frames, self.device), from_bytes(batch.puppets, self.device)
-        return unlikeness(seen.flatten(0, 1).float(), video, puppets)
+        shown = (from_bytes(part, self.device).unflatten(0, (films, -1)) for part in (batch.frames, batch.puppets))
+        # each film by itself: how films are shared out over processes makes no difference
+        losses = [unlikeness(*film) for film in zip(seen.float(), *shown, strict=True)]
+        return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
 
     @torch.no_grad()
     def made(self, scene: Scene, films: int) -> Tensor:
