@@ -92,3 +92,11 @@ def test_what_the_decoder_is_given_is_near_the_films_it_is_to_draw(tmp_path: Pat
     assert isinstance(stage.settings, DecoderSettings)
     with pytest.raises(ValueError, match="trains in the small world alone"):
         recipe(few_steps("draw", "decoder", **MEMORY), size=None, weights="nano", memory=None)
+    for wanted in ({"result": "draw"}, {"later": {"start": "draw"}}):
+        stages = [
+            tuning(**MEMORY),
+            few_steps("draw", "decoder", **MEMORY),
+            few_steps("few", "consistency", **wanted.pop("later", {})),
+        ]
+        with pytest.raises(ValueError, match=r"no (earlier )?stage of the transformer"):
+            recipe(*stages, **wanted)

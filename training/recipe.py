@@ -13,6 +13,7 @@ from ..generator.memory import parse_memory
 from ..storyboard.errors import InputError, reason_of
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .settings import (
+    MAKES,
     AutoencoderSettings,
     ClipSettings,
     ConsistencySettings,
@@ -25,7 +26,6 @@ from .settings import (
     ProgressiveSettings,
     ReaderSettings,
     Settings,
-    StageSettings,
     TextSettings,
     TuningSettings,
 )
@@ -83,7 +83,7 @@ class Recipe(Settings):
             raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
         if self.words is not None:
             self._enough_words(Vocabulary.of(self.words))
-        seen: dict[str, StageSettings] = {}
+        seen: dict[str, Any] = {}
         for stage in self.stages:
             if stage.name in seen:
                 raise ValueError(f"stage name {stage.name!r} is used twice")
@@ -112,7 +112,7 @@ class Recipe(Settings):
                         )
                 for role in ("start", "teacher"):
                     wanted = getattr(stage, role, None)
-                    if wanted is not None and not isinstance(seen.get(wanted), FilmSettings):
+                    if wanted is not None and (wanted not in seen or seen[wanted].kind in MAKES):
                         raise ValueError(
                             f"stage {stage.name}: {role} {wanted!r} is no earlier stage of the transformer"
                         )
@@ -122,7 +122,7 @@ class Recipe(Settings):
         elif self.size is not None:
             raise ValueError("memory: name the default memory of the result, such as window(3)")
         for name in self.result:
-            if not isinstance(seen.get(name), FilmSettings):
+            if name not in seen or seen[name].kind in MAKES:
                 raise ValueError(f"result {name!r} is no stage of the transformer")
         return self
 

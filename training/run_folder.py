@@ -10,7 +10,7 @@ from ..generator.bundle import BUNDLED, part_folder, weights_folder
 from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .recipe import Recipe
-from .settings import FilmSettings, TaughtSettings, TextSettings
+from .settings import MAKES, FilmSettings, TaughtSettings, TextSettings
 from .sizes import SIZES, Size
 
 
@@ -35,10 +35,6 @@ class Order:
     seed: int = 0
     scratch: bool = False
     painters: int | None = None
-
-
-MAKES = {"autoencoder": "vae", "decoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
-"""The part of a bundle that a kind of stage makes; all others make the transformer."""
 
 
 class RunFolder:

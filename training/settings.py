@@ -22,6 +22,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MAKES = {"autoencoder": "vae", "decoder": "vae", "text": "text_encoder", "clip": "clip", "reader": "reader"}
+"""The part of a bundle that a kind of stage makes; all others make the transformer."""
+
+
 class StageSettings(Settings):
     """What every stage has.
 
