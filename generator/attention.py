@@ -95,7 +95,7 @@ def attend(q_RNHD: Tensor, k_RNHD: Tensor, v_RNHD: Tensor, table: Tensor, past: 
 @contextmanager
 def kept_weights(keep: bool = True) -> Iterator[None]:
     """Inside, attention keeps its weights for the backward pass: on a CPU faster than making them again, in more memory. Its last bits are
-    others than outside."""
+    others than outside, and than where no gradients are made."""
     token = _keeps.set(keep)
     try:
         yield
@@ -105,7 +105,7 @@ def kept_weights(keep: bool = True) -> Iterator[None]:
 
 def weigh(q_RHND: Tensor, k_RHMD: Tensor, v_RHMD: Tensor) -> Tensor:
     """The values [R, H, N, D], each as much as its key is like the query."""
-    if not _keeps.get():
+    if not (_keeps.get() and torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(q_RHND, k_RHMD, v_RHMD)
     # SDPA's own way to keep them looks for rows where nothing may be seen, which takes as long as the softmax
     scores = (q_RHND * q_RHND.shape[-1] ** -0.5) @ k_RHMD.transpose(-2, -1)

@@ -10,9 +10,12 @@ import torch
 from filmwright.generator.bundle import load_transformer
 from filmwright.generator.contexts import Alone, Paged
 from filmwright.generator.pages import PageShape, PageStore
+from filmwright.generator.sampling import warp
 from filmwright.storyboard.errors import InputError
+from filmwright.training import distribution
 from filmwright.training.result import sources
 from filmwright.training.trainer import Budget, Run
+from filmwright.training.unroll import unroll
 
 from .small_runs import ALONE, CPU, WEAVER, few_steps, quiet, run, shop, tuning
 
@@ -103,10 +106,15 @@ def test_a_progressive_student_is_sampled_in_as_many_steps_as_it_was_taught(tmp_
     assert sources(made.run)[1] == {"kind": "euler", "steps": 3, "shift": 4.0}
 
 
-@pytest.mark.parametrize("kind", ["progressive", "consistency", "ode"])
-def test_a_few_step_student_is_taught(kind: str, tmp_path: Path) -> None:
-    more = {"progressive": {"substeps": 2}, "consistency": {"grid": 8}, "ode": {"trajectory": 8, "reuse": 40}}
-    made = shop(tmp_path, tuning(), few_steps("student", kind, **more[kind]))
+TAUGHT: list[tuple[str, dict[str, Any]]] = [
+    ("progressive", {"substeps": 2}), ("progressive", {"substeps": 1, "own_films": True}), ("consistency", {"grid": 8}),
+    ("ode", {"trajectory": 8, "reuse": 40}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "more"), TAUGHT)
+def test_a_few_step_student_is_taught(kind: str, more: dict[str, Any], tmp_path: Path) -> None:
+    made = shop(tmp_path, tuning(), few_steps("student", kind, **more))
     run(made, "base", 15)
     stage = made.stage(made.recipe.stage("student"))
     for mine, theirs in zip(stage.nets.parameters(), stage.teacher.parameters(), strict=True):
@@ -161,8 +169,20 @@ def test_distribution_matching_moves_student_and_fake_score_and_gradients_reach_
     assert all(g.abs().sum() > 0 for g in with_state)
 
 
-def test_the_state_carries_gradients_from_chunk_to_chunk(tmp_path: Path) -> None:
+def test_the_state_carries_gradients_from_chunk_to_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `through` the picture of chunk 1 pulls at how chunk 0's hidden frame was made; without, it does not."""
+    kept: list[torch.Tensor] = []
+
+    def noting(*given: Any) -> torch.Tensor:
+        *before, denoise, through = given
+
+        def note(x: torch.Tensor, ask: Any) -> torch.Tensor:
+            kept.append(denoise(x, ask))
+            return kept[-1]
+
+        return unroll(*before, note, through)
+
+    monkeypatch.setattr(distribution, "unroll", noting)
     for through in (0, 1):
         folder = tmp_path / str(through)
         settings = few_steps("student", "distribution", critic_rate=1e-3, through=through, memories={"state(1)": 1})
@@ -172,15 +192,40 @@ def test_the_state_carries_gradients_from_chunk_to_chunk(tmp_path: Path) -> None
         torch.nn.init.normal_(stage.nets["transformer"].proj_out.weight, std=0.05)
         stage.nets.requires_grad_(True)
         scene = stage.scene(stage.batch(0))
-        kept: list[torch.Tensor] = []
-        commit = stage._commit
-
-        def note(seen: Any, clean: torch.Tensor, text: torch.Tensor, kept: Any = kept, commit: Any = commit) -> Any:
-            if seen.chunk == 0:
-                kept.append(clean)
-            return commit(seen, clean, text)
-
-        stage._commit = note
+        kept.clear()
         films = stage.rollout(scene, 2, stage.text(stage.nets, scene.films))
         pull = torch.autograd.grad(films.unflatten(0, (2, 3))[:, 1, :, 1:].sum(), kept[0], allow_unused=True)[0]
         assert (pull is not None and bool(pull[:, :, :1].abs().sum() > 0)) == bool(through)
+
+
+def test_on_films_of_its_own_a_student_is_taught_where_its_rollouts_pass(tmp_path: Path) -> None:
+    """What it meets is what its Euler steps lead to, after its own history; what it is taught there is the teacher's guided flow."""
+    settings = few_steps(
+        "student", "progressive", own_films=True, substeps=1, sampling_steps=3, guidance=3.0, memories={"routed(2)+window(1)": 1}
+    )  # fmt: skip
+    made = shop(tmp_path, tuning(), settings)
+    run(made, "base", 3)
+    stage = made.stage(made.recipe.stage("student"))
+    for nets, seed in ((stage.nets, 0), (stage.teacher, 1)):
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(nets["transformer"].proj_out.weight, std=0.1)
+    batch = stage.batch(0)
+    scene = stage.scene(batch)
+    history, met = stage.own(scene, 2)
+    assert not torch.equal(history, scene.films.latents)
+    levels = [warp(1 - i / 3, 3.0) for i in range(3)] + [0.0]
+    errors = []
+    with torch.no_grad():
+        text = stage.text(stage.nets, scene.films)
+        ends = [x for x, _ in met[1:]] + [history]
+        for (x, index), end, level, nearer in zip(met, ends, levels[:-1], levels[1:], strict=True):
+            sigma = torch.full((len(x),), level)
+            assert torch.allclose(warp(1 - index / 3, 3.0), sigma)
+            flow = stage.forced(stage.nets, scene, history, x, sigma, text, 2)
+            assert (x + (nearer - level) * flow - end).abs().max() <= 1e-4
+            sight = stage.sight(stage.teacher, scene, history, text, 2)
+            errors.append((stage.guided(scene, sight, x, sigma, text) - flow).square().mean())
+    found = stage.loss(batch, 0, 0.0)
+    assert float(found["plain"].detach()) == pytest.approx(float(torch.stack(errors).mean()), rel=1e-3)
+    along = sum(error * (level - nearer) for error, level, nearer in zip(errors, levels[:-1], levels[1:], strict=True))
+    assert float(found["loss"].detach()) == pytest.approx(float(along), rel=1e-3)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..generator.contexts import Alone
 from ..generator.packed import own_positions
-from ..generator.sampling import warp
+from ..generator.sampling import Sampling, sample, warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
 from .films import Batch
 from .settings import ConsistencySettings, OdeSettings, ProgressiveSettings, TaughtSettings
 from .sight import Sight
+from .unroll import Ask, unroll
 
 
 def frozen(networks: nn.ModuleDict) -> nn.ModuleDict:
@@ -55,29 +56,63 @@ class TaughtStage(FilmStage):
 class ProgressiveStage(TaughtStage):
     """The teacher takes several guided Euler steps; the student learns their mean flow from where they begin, and so takes them in
     one (Salimans and Ho 2022). Nothing that it learns from moves with it, as a consistency target does, and the way is short.
+
+    On films of its own it begins wherever its rollouts pass, at all of their steps at once: true films with noise are not what it will meet.
     """
 
     settings: ProgressiveSettings
 
     def loss(self, batch: Batch, step: int, progress: float) -> dict[str, Tensor]:
         settings, scene = self.settings, self.scene(batch)
-        films, chunks = len(batch.film_seeds), self.chunks(scene.films, batch)
-        clean = self.with_state(scene.memory, scene.films.latents)
-        begun = (scene.draws.uniform(chunks) * settings.sampling_steps).floor() * settings.substeps
+        films = len(batch.film_seeds)
+        history, begun = self.own(scene, films) if settings.own_films else self.true(scene, films)
         fine = settings.sampling_steps * settings.substeps
-        levels = [warp((1 - (begun + d) / fine).clamp(min=0.0), settings.shift) for d in range(settings.substeps + 1)]
-        noisy = add_noise(clean, scene.draws.normal(chunks, *clean.shape[1:]), levels[0])
-        x = noisy
+        noisy, starts, lengths, goals = [], [], [], []
         with torch.no_grad():
             text = self.text(self.teacher, scene.films)
-            sight = self.sight(self.teacher, scene, clean, text, films)
-            for level, nearer in pairwise(levels):
-                x = x + spread(nearer - level) * self.guided(scene, sight, x, level, text)
-            goal = (x - noisy) / spread(levels[-1] - levels[0])
+            sight = self.sight(self.teacher, scene, history, text, films)
+            for x, index in begun:
+                ticks = [index * settings.substeps + d for d in range(settings.substeps + 1)]
+                levels = [warp((1 - tick / fine).clamp(min=0.0), settings.shift) for tick in ticks]
+                noisy.append(x)
+                starts.append(levels[0])
+                lengths.append(levels[0] - levels[-1])
+                for level, nearer in pairwise(levels):
+                    x = x + spread(nearer - level) * self.guided(scene, sight, x, level, text)
+                goals.append((noisy[-1] - x) / spread(lengths[-1]))
         told = self.text(self.nets, scene.films)
-        error = (self.forced(self.nets, scene, clean, noisy, levels[0], told, films) - goal).square()
-        hidden = clean.shape[2] - self.length
-        return {"loss": (self.weight(scene.films, hidden) * error).mean(), "plain": error[:, :, hidden:].mean()}
+        flow = self.forced(self.nets, scene, history, torch.cat(noisy), torch.cat(starts), told, films)
+        error = (flow - torch.cat(goals)).square()
+        hidden = history.shape[2] - self.length
+        weight = self.weight(scene.films, hidden, 0.0 if settings.own_films else None)  # its puppets stand elsewhere
+        weight = weight.repeat(len(begun), 1, 1, 1, 1) * spread(torch.cat(lengths)) * settings.sampling_steps
+        return {"loss": (weight * error).mean(), "plain": error[:, :, hidden:].mean()}
+
+    def true(self, scene: Scene, films: int) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """True films [R, c, F + L, h, w], and their rows with the noise of a step drawn for each [R]."""
+        clean, steps = self.with_state(scene.memory, scene.films.latents), self.settings.sampling_steps
+        chunks = len(clean) // films
+        index = (scene.draws.uniform(chunks) * steps).floor()
+        level = warp(1 - index / steps, self.settings.shift)
+        return clean, [(add_noise(clean, scene.draws.normal(chunks, *clean.shape[1:]), level), index)]
+
+    @torch.no_grad()
+    def own(self, scene: Scene, films: int) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Films as the student makes them, and all that it met on the way, step by step."""
+        settings = self.settings
+        sampling = Sampling("euler", steps=settings.sampling_steps, shift=settings.shift)
+        met: list[list[Tensor]] = [[] for _ in sampling.sigmas()]
+
+        def denoise(noise: Tensor, ask: Ask) -> Tensor:
+            def predict(x: Tensor, level: float) -> Tensor:
+                met[sampling.sigmas().index(level)].append(x)
+                return ask(x, torch.full((len(x),), level, device=self.device))
+
+            return sample(sampling, predict, lambda _: noise)
+
+        made = unroll(self, self.nets, scene, films, self.text(self.nets, scene.films), denoise)
+        begun = [torch.stack(xs, dim=1).flatten(0, 1) for xs in met]
+        return made, [(x, torch.full((len(x),), float(i), device=self.device)) for i, x in enumerate(begun)]
 
 
 class ConsistencyStage(TaughtStage):

@@ -7,8 +7,6 @@ Legend: `R` rows (one chunk each, film-major), `L` latent frames of a chunk, `F`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generator.contexts import Context
-from ..generator.packed import FilmPages, Unrolled
 from ..generator.sampling import warp
 from ..generator.transformer import Listen
 from .distillation import TaughtStage, frozen
@@ -24,6 +21,7 @@ from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread
 from .films import Batch
 from .settings import DistributionSettings
 from .sight import by_place
+from .unroll import Ask, unroll
 
 PERTURBATION = 0.01
 """How far the approximate R1 penalty moves real films (APT, Self-Forcing)."""
@@ -88,50 +86,24 @@ class DistributionStage(TaughtStage):
     # --- the student's own films --------------------------------------------------------------------------------
 
     def rollout(self, scene: Scene, films: int, text: Tensor) -> Tensor:
-        """Films as the student makes them, chunk after chunk under its own memory [R, c, F + L, h, w], its own history within a shot
-        among it.
+        """Films as the student makes them [R, c, F + L, h, w].
 
-        Every chunk leaves denoising at the same randomly drawn step, with its gradient; the steps before and the pass that
-        writes pages have none, but for what the state carries on.
+        Every chunk leaves denoising at the same randomly drawn step, with its gradient; the steps before have none.
         """
-        memory, chunks = scene.memory, len(scene.films.latents) // films
         exit_step = scene.draws.shared.randrange(len(self.levels))
-        shape = self.with_state(memory, scene.films.latents).shape
-        known = None if memory.compressed else self.known(self.nets, scene, text)
-        pages: dict[int, FilmPages] = {}
-        made: list[Tensor] = []
-        for chunk in range(chunks):
-            rows = torch.arange(films, device=self.device) * chunks + chunk
-            beside = [(keys[rows], values[rows]) for keys, values in known] if known is not None else None
-            seen = Unrolled(memory, films, self.length, chunk, pages, beside)
-            ask: Callable[[Tensor, Tensor], Tensor] = partial(self.flow, self.nets, text=text[rows], context=seen)
-            if memory.compressed:
-                so_far = [*made, *[torch.zeros(films, *shape[1:], device=self.device)] * (chunks - chunk)]
-                history = self.beside_history(self.nets, scene, torch.stack(so_far, dim=1).flatten(0, 1).detach())
-                ask = partial(history, text=text[rows], rows=rows)
-            x, clean = scene.draws.normal(1, *shape[1:]), torch.empty(0)
+
+        def denoise(x: Tensor, ask: Ask) -> Tensor:
+            clean = x
             for index, level in enumerate(self.levels[: exit_step + 1]):
-                sigma = torch.full((films,), level, device=self.device)
+                sigma = torch.full((len(x),), level, device=self.device)
                 with torch.set_grad_enabled(torch.is_grad_enabled() and index == exit_step):
                     clean = x - level * ask(x, sigma)
                 if index < exit_step:
                     after = torch.full_like(sigma, self.levels[index + 1])
-                    x = add_noise(clean, scene.draws.normal(1, *shape[1:]), after)
-            made.append(clean)
-            if not memory.compressed:
-                pages = self._commit(seen, clean, text[rows])
-        return torch.stack(made, dim=1).flatten(0, 1)
+                    x = add_noise(clean, scene.draws.normal(1, *x.shape[1:]), after)
+            return clean
 
-    def _commit(self, seen: Unrolled, clean: Tensor, text: Tensor) -> dict[int, FilmPages]:
-        """All pages, a chunk's own with them. Gradients go on through the state `through` transitions in a row, then it is
-        cut."""
-        through = self.settings.through if seen.memory.state else 0
-        carry = torch.is_grad_enabled() and seen.chunk % (through + 1) < through
-        writing = replace(seen, commit=True, carry=carry, written={})
-        with torch.set_grad_enabled(carry):
-            zero = torch.zeros(len(clean), device=self.device)
-            self.flow(self.nets, clean if carry else clean.detach(), zero, text, writing)
-        return writing.written
+        return unroll(self, self.nets, scene, films, text, denoise, self.settings.through)
 
     # --- losses -------------------------------------------------------------------------------------------------
 

@@ -229,10 +229,12 @@ class FilmStage:
             scene.pictures, torch.lerp(clean, noise, label / 1000), scene.films.place, label,
         )  # fmt: skip
 
-    def weight(self, films: LatentFilm, state: int) -> Tensor:
-        """How much every latent pixel counts [R, 1, F + L, h, w]: 1 in the mean of every chunk's own frames."""
+    def weight(self, films: LatentFilm, state: int, matter: float | None = None) -> Tensor:
+        """How much every latent pixel counts [R, 1, F + L, h, w]: 1 in the mean of every chunk's own frames; puppets as the settings
+        say unless `matter` does."""
+        matter = self.settings.matter if matter is None else matter
         covered = films.matter.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=LEAST_COVERED)
-        own = 1.0 + self.settings.matter * films.matter / covered
+        own = 1.0 + matter * films.matter / covered
         own = own / own.mean(dim=(1, 2, 3, 4), keepdim=True)
         if not state:
             return own

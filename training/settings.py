@@ -253,13 +253,16 @@ class DecoderSettings(TaughtSettings):
 
 class ProgressiveSettings(TaughtSettings):
     """Progressive distillation (Salimans and Ho 2022), all halvings at once: of the teacher's guided Euler steps the student takes
-    `substeps` in one.
+    `substeps` in one; 1 takes the second pass of guidance out alone. An error weighs as much as its step is long.
 
     Attributes:
         sampling_steps: of the student.
+        own_films: whether it is taught wherever its own rollouts pass, after its own history (on-policy distillation, as DAgger, Ross et
+            al. 2011, and GKD, arXiv 2306.13649), instead of on true films with noise.
     """
 
     kind: Literal["progressive"]
+    own_films: bool = False
     sampling_steps: int = Field(default=4, ge=1)
     substeps: int = Field(default=3, ge=1)
 
