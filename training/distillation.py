@@ -99,20 +99,20 @@ class ProgressiveStage(TaughtStage):
     @torch.no_grad()
     def own(self, scene: Scene, films: int) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Films as the student makes them, and all that it met on the way, step by step."""
-        settings = self.settings
-        sampling = Sampling("euler", steps=settings.sampling_steps, shift=settings.shift)
-        met: list[list[Tensor]] = [[] for _ in sampling.sigmas()]
+        steps = self.settings.sampling_steps
+        sampling = Sampling("euler", steps=steps, shift=self.settings.shift)
+        met: list[Tensor] = []  # by chunks, and by steps within them
 
         def denoise(noise: Tensor, ask: Ask) -> Tensor:
             def predict(x: Tensor, level: float) -> Tensor:
-                met[sampling.sigmas().index(level)].append(x)
+                met.append(x)
                 return ask(x, torch.full((len(x),), level, device=self.device))
 
             return sample(sampling, predict, lambda _: noise)
 
         made = unroll(self, self.nets, scene, films, self.text(self.nets, scene.films), denoise)
-        begun = [torch.stack(xs, dim=1).flatten(0, 1) for xs in met]
-        return made, [(x, torch.full((len(x),), float(i), device=self.device)) for i, x in enumerate(begun)]
+        begun = (torch.stack(met[index::steps], dim=1).flatten(0, 1) for index in range(steps))
+        return made, [(x, torch.full((len(x),), float(index), device=self.device)) for index, x in enumerate(begun)]
 
 
 class ConsistencyStage(TaughtStage):

@@ -258,7 +258,7 @@ class ProgressiveSettings(TaughtSettings):
     Attributes:
         sampling_steps: of the student.
         own_films: whether it is taught wherever its own rollouts pass, after its own history (on-policy distillation, as DAgger, Ross et
-            al. 2011, and GKD, arXiv 2306.13649), instead of on true films with noise.
+            al. 2011, and GKD, arXiv 2306.13649), instead of on true films with noise. Its puppets stand elsewhere, so `matter` says nothing then.
     """
 
     kind: Literal["progressive"]
