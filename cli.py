@@ -155,7 +155,7 @@ def film(
             else:
                 production, settings = _new(story, out, options, references, display)
             asker = terminal_asker(display, str(production.folder))
-            report = shoot(production, settings, Order(references=references), asker, display)
+            report = shoot(production, settings, Order(references=references, debug=debug), asker, display)
         _finish(report, display)
 
 
@@ -286,16 +286,12 @@ def shoot(
         )
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:
+                from .console.tables import dry_run_table
+
                 found = session.dry_run(production, settings, positions, again)
-                names = ", ".join(f"{s['position']} ({s['shot']})" for s in found["shoot"]) or "nothing"
-                guess = (
-                    f"about {found['estimated_seconds']:.0f} s"
-                    if found["estimated_seconds"] is not None
-                    else "time unknown before the first take"
-                )
-                display.result(f"would shoot {names}: {found['chunks']} chunks, {guess}, no cost", **found)
+                display.result(dry_run_table(found), **found)
                 return
-            order = Order(positions, again, cut=False, references=_references(reference))
+            order = Order(positions, again, cut=False, references=_references(reference), debug=debug)
             report = session.shoot(production, settings, order, terminal_asker(display, str(folder)), display)
         if not report.stopped:
             display.result(

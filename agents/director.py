@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -28,7 +29,7 @@ from ..storyboard.fountain import is_fountain
 from ..storyboard.production import Production, ReviewPoint, Settings
 from ..storyboard.script import Script
 from ..storyboard.stage import Frames, open_generator
-from ..storyboard.takes import circled, dependency_hash, file_digest, shot_folder, take_folder
+from ..storyboard.takes import dependency_hash, file_digest, shot_folder, take_folder
 from ..storyboard.timeline import ShotTiming
 from ..templates.loader import load_template
 from .casting import add_references, draw_missing
@@ -73,12 +74,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Order:
-    """What to do: positions to shoot (None: whatever is stale), again or not, and whether to cut."""
+    """What to do: positions to shoot (None: whatever is stale), again or not, and whether to cut.
+
+    Attributes:
+        debug: lets errors that nobody expects end the run with their traceback.
+    """
 
     shots: Sequence[int] | None = None
     again: bool = False
     cut: bool = True
     references: Mapping[str, Path] | None = None
+    debug: bool = False
 
 
 class Director:
@@ -86,7 +92,7 @@ class Director:
 
     def __init__(self, production: Production, settings: Settings, order: Order, listener: Listener) -> None:
         self.production, self.settings, self.order, self.tell = production, settings, order, listener
-        self.floor = Floor(production, settings, listener)
+        self.floor = Floor(production, settings, listener, debug=order.debug)
         self.report: CutReport | None = None
 
     # --- nodes -------------------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ class Director:
     def cast(self, state: State) -> State:
         script = self.floor.script()
         script = add_references(self.production, script, self.order.references or {})
-        self.order = Order(self.order.shots, self.order.again, self.order.cut)
+        self.order = replace(self.order, references=None)
         began = time.perf_counter()
         painter = hire_painter(self.production, self.settings, self.tell)
         drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed, painter)
@@ -130,17 +136,18 @@ class Director:
         return {"position": queue[0] if queue else 0, "queue": queue[1:]}
 
     def begin(self, state: State) -> State:
-        self.floor.begin(state["position"])
+        self.floor.begin(state["position"], anew=self.order.again)
         return {"take": self.floor.take.number}
 
     def roll(self, state: State) -> State:
         if not self.floor.rolling(state["position"], state["take"]):
-            self.floor.begin(state["position"])
+            self.floor.begin(state["position"], anew=self.order.again)
         try:
             self.floor.roll()
         except ShotFailed as error:
             shot = self.floor.take.shot.id
-            self.production.log("failed", shot=shot, take=state["take"], reason=str(error))
+            trace = "".join(traceback.format_exception(error))
+            self.production.log("failed", shot=shot, take=state["take"], reason=str(error), traceback=trace)
             self.tell(Event("failed", {"shot": shot, "reason": str(error)}))
             self.floor.abandon(broken=True)
             return {"decision": "failed", "failed": [*state.get("failed", []), shot]}
@@ -211,10 +218,7 @@ class Director:
             if wrong:
                 raise InputError(f"--shots {wrong[0]}: this film has shots 1 to {total}")
         chosen = list(self.order.shots) if self.order.shots is not None else list(range(1, total + 1))
-        if self.order.again:
-            return chosen
-        stale = set(self.floor.stale())
-        return [n for n in chosen if n in stale]
+        return chosen if self.order.again else self.floor.settle(chosen)
 
     def graph(self) -> Any:
         """The graph, not yet compiled."""
@@ -355,15 +359,15 @@ def plan_story(production: Production, settings: Settings, tell: Listener) -> Sc
 
 def cut_film(production: Production, settings: Settings, floor: Floor, tell: Listener) -> CutReport:
     """Joins the circled takes; a missing shot is stood in for by its drawing."""
-    script, timeline, profile = floor.script(), floor.timeline(), floor.generator.profile
+    script, timeline, profile = floor.script(), floor.timeline(), floor.profile
+    takes = floor.current.in_film()
     stand_ins: dict[str, Path] = {}
-    for shot, timing in zip(script.shots(), timeline.shots, strict=True):
-        record = circled(production, shot.id)
-        if record is None or record.frames != timing.frames:
-            path = shot_folder(production, shot.id) / "missing.mp4"
+    for timing in timeline.shots:
+        if timing.shot_id not in takes:
+            path = shot_folder(production, timing.shot_id) / "missing.mp4"
             write_stand_in(path, _drawn(script, timing, settings.seed), timing, profile)
-            stand_ins[shot.id] = path
-    report = assemble(production, script, timeline, profile, stand_ins)
+            stand_ins[timing.shot_id] = path
+    report = assemble(production, script, timeline, profile, takes, stand_ins)
     write_storyboard(production, script, timeline)
     production.log("cut", frames=report.frames, missing=list(report.missing))
     tell(

@@ -14,35 +14,37 @@ from .. import __version__
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import Generator, open_generator
+from ..storyboard.stage import GenerationFailed, Generator, Profile, open_generator
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
     circle,
-    circled,
     dependency_hash,
-    file_digest,
     latents_hash,
+    read_choice,
     read_take,
     read_take_chunks,
-    take_folder,
+    take_is_whole,
     takes_of,
 )
-from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
+from ..storyboard.timeline import Timeline
 from ..storyboard.video import ShotEncoder, save_png
 from .crew import hire_critic
 from .critic import Critic, Verdict
+from .current import CurrentTakes
 from .events import Event, Listener
 from .models.registry import is_model
-from .pictures import footage_path, opening_chunks, pinned_images
+from .pictures import opening_chunks, pinned_images
 from .prompts import shot_prompt
 from .reel import Reel
-from .rolling import RollingTake, keep_sheet, look_at, said_before
+from .rolling import GivenChunk, RollingTake, keep_sheet, look_at, said_before
 
 MAX_INTERVENTIONS = 2
 MAX_TAKES = 2
 KEPT_FRAMES = 3
 """Frames of every chunk that a critic who looks may be shown."""
+LOW_SCORE = 0.5
+"""A take that scores less is not circled without a warning: something that was asked for is not there, or the light jumps."""
 
 
 class ShotFailed(Exception):
@@ -50,16 +52,20 @@ class ShotFailed(Exception):
 
 
 class Floor:
-    """One production being shot with one generator."""
+    """One production being shot with one generator.
 
-    def __init__(self, production: Production, settings: Settings, listener: Listener) -> None:
-        self.production, self.settings, self.tell = production, settings, listener
+    Args:
+        debug: lets errors that nobody expects end the run with their traceback, instead of failing the shot.
+    """
+
+    def __init__(self, production: Production, settings: Settings, listener: Listener, *, debug: bool = False) -> None:
+        self.production, self.settings, self.tell, self._debug = production, settings, listener, debug
         self._critic: Critic | None = None
         self._generator: Generator | None = None
         self._reel = Reel(production, lambda: self.generator.start(settings.seed))
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
-        self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None
+        self._current: tuple[tuple[int, int, int], CurrentTakes] | None = None
         self.spent: dict[str, float] = {}
 
     @property
@@ -81,82 +87,103 @@ class Floor:
     def _spend(self, what: str, seconds: float) -> None:
         self.spent[what] = self.spent.get(what, 0.0) + seconds
 
-    def script(self) -> Script:
-        """The script as it is on disk; read again only when the file has changed."""
+    @property
+    def profile(self) -> Profile:
+        return self.generator.profile
+
+    @property
+    def current(self) -> CurrentTakes:
+        """The takes compared with the script as it is on disk; the script is read again only when the file has changed."""
         stat = self.production.script_path.stat()
         mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if self._script is None or self._script[0] != mark:
+        if self._current is None or self._current[0] != mark:
             script = self.production.read_script()
-            self._script = (mark, script, build_timeline(script, self.generator.profile))
-        return self._script[1]
+            self._current = (mark, CurrentTakes(self.production, self.settings, script, self.profile))
+        return self._current[1]
+
+    def script(self) -> Script:
+        """The script as it is on disk."""
+        return self.current.script
 
     def timeline(self) -> Timeline:
-        self.script()
-        assert self._script is not None
-        return self._script[2]
+        return self.current.timeline
 
-    def depends(self, script: Script, shot: Shot, timing: ShotTiming) -> str:
-        """Hash of all that a shot asks for. The history it grows out of is not part of it: a new take of one shot leaves
-        the others as they are."""
-        profile = self.generator.profile
-        asked = []
-        for chunk, standing in [(0, shot), *timing.prompt_changes]:
-            images = pinned_images(self.production, script, standing, profile)
-            asked.append((chunk, shot_prompt(script, standing, profile)[0], [file_digest(path) for path in images]))
-        footage = file_digest(footage_path(self.production, shot)) if shot.opens_with else None
-        return dependency_hash(
-            shot.id, asked, footage, timing.chunks, shot.continuity, self.settings.seed, profile.name, profile.weights,
-            profile.memory, profile.delivered_size,
-        )  # fmt: skip
+    def settle(self, positions: list[int]) -> list[int]:
+        """Circles takes on disk that show what the script asks for again, and returns the positions that need a new take."""
+        left = []
+        for position in positions:
+            state = self.current.state(position)
+            if state.todo == "circle":
+                self._circle(state.shot.id, state.others[-1])
+                self.tell(
+                    Event(
+                        "note",
+                        {
+                            "shot": state.shot.id,
+                            "note": f"shot {state.shot.id}: take {state.others[-1]} shows this already",
+                        },
+                    )
+                )
+            elif state.todo != "nothing":
+                left.append(position)
+        return left
 
-    def stale(self) -> list[int]:
-        """Positions of the shots without a whole, current, circled take."""
-        script, timeline = self.script(), self.timeline()
-        found = []
-        for shot, timing in zip(script.shots(), timeline.shots, strict=True):
-            record = circled(self.production, shot.id)
-            if record is None or record.depends != self.depends(script, shot, timing) or not self._whole(record):
-                found.append(timing.position)
-        return found
-
-    def _whole(self, record: TakeRecord) -> bool:
-        folder = take_folder(self.production, record.shot, record.take)
-        return (folder / "frames.mp4").is_file() and read_take_chunks(self.production, record) is not None
-
-    def begin(self, position: int) -> None:
-        """Begins a take of the shot at `position` (from 1)."""
+    def begin(self, position: int, *, anew: bool = False) -> None:
+        """Begins a take of the shot at `position` (from 1): one that goes on from the circled take where only more seconds are
+        asked for, unless it is to be made `anew`."""
         began = time.perf_counter()
-        script, timeline = self.script(), self.timeline()
-        shot, timing = list(script.shots())[position - 1], timeline.shots[position - 1]
-        retake = self._reel.wind(list(script.shots())[: position - 1])
-        records = (read_take(self.production, shot.id, n) for n in takes_of(self.production, shot.id))
-        whole = [
-            r.take for r in records if r is not None and self._whole(r)
-        ]  # a damaged take is made anew under its number
-        number = max(whole, default=0) + 1 + self._abandoned.get(shot.id, 0)
-        depends = self.depends(script, shot, timing)
-        prompt, notes = shot_prompt(script, shot, self.generator.profile)
+        current = self.current
+        state = current.state(position)
+        shot, timing = state.shot, state.timing
+        base = state.take if state.todo == "continue" and not anew else None
+        given = self._given(base) if base else None
+        if given is None:
+            base, given = (
+                None,
+                [(chunk, None) for chunk in opening_chunks(self.production, shot, timing, self.generator)],
+            )
+        before = [(s, t.chunks) for s, t in zip(current.shots[: position - 1], current.timeline.shots, strict=False)]
+        retake = self._reel.wind(before)
+        number = self._next_number(shot)
+        depends = current.depends(shot, timing.chunks)
+        asked_prompt, notes = shot_prompt(current.script, shot, self.profile)
         for note in notes:
             self.tell(Event("note", {"shot": shot.id, "note": note}))
-        pins = pinned_images(self.production, script, shot, self.generator.profile)
-        width, height = self.generator.profile.delivered_size
+        prompt = dict(base.prompts)[0] if base else asked_prompt
+        pins = (
+            self._pins_of(base).get(0, [])
+            if base
+            else pinned_images(self.production, current.script, shot, self.profile)
+        )
+        width, height = self.profile.delivered_size
         self._reel.rollout.begin_shot(
-            prompt,
-            shot=shot.id,
-            take=number,
-            references=pins,
-            continuity=shot.continuity,
-            retake=retake,
+            prompt, shot=shot.id, take=number, references=pins, continuity=shot.continuity, retake=retake
         )
         self._take = RollingTake(
-            shot, timing, number, depends, Rolling(self.production, shot.id, number, depends),
-            ShotEncoder(fps=timeline.fps, width=width, height=height), [(0, prompt)], [(0, pins)],
-            opening_chunks(self.production, shot, timing, self.generator), began, began,
+            shot=shot, timing=timing, number=number, depends=depends, asked=current.asked(shot, timing),
+            starts_from=current.starts_from(position), base=base, given=given,
+            rolling=Rolling(self.production, shot.id, number, depends),
+            encoder=ShotEncoder(fps=current.timeline.fps, width=width, height=height),
+            prompts=[(0, prompt)], pins=[(0, pins)], began=began, ready=began,
         )  # fmt: skip
         self.production.log("begin", shot=shot.id, take=number, prompt=prompt, depends=depends)
         self.tell(
-            Event("shot", {"shot": shot.id, "position": position, "of": len(timeline.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
+            Event("shot", {"shot": shot.id, "position": position, "of": len(current.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
         )  # fmt: skip
+
+    def _given(self, base: TakeRecord) -> list[GivenChunk] | None:
+        """The chunks of a take that another one goes on from; None where one of them is damaged."""
+        chunks = read_take_chunks(self.production, base)
+        return [(chunk.latents, chunk.state) for chunk in chunks] if chunks is not None else None
+
+    def _pins_of(self, base: TakeRecord) -> dict[int, list[Path]]:
+        return {since: [self.production.inside(path) for path in paths] for since, paths in base.references}
+
+    def _next_number(self, shot: Shot) -> int:
+        """The number of the next take; a damaged take is made anew under its own."""
+        records = (read_take(self.production, shot.id, n) for n in takes_of(self.production, shot.id))
+        whole = [r.take for r in records if r is not None and take_is_whole(self.production, r)]
+        return max(whole, default=0) + 1 + self._abandoned.get(shot.id, 0)
 
     @property
     def take(self) -> RollingTake:
@@ -179,24 +206,26 @@ class Floor:
         """
         take = self.take
         index = len(take.latents)
-        for chunk, standing in take.timing.prompt_changes:
-            if chunk == index:
-                self.reprompt(shot_prompt(self.script(), standing, self.generator.profile)[0])
-                self._repin(standing)
+        self._follow_script(index)
         draw = take.draws.get(index, 0)
         kept = take.rolling.kept(index, draw)
         asked = time.perf_counter()
         try:
             if kept is not None:
                 chunk_made = self._reel.rollout.feed(kept.latents, kept.state)
-            elif index < len(take.opening):
-                chunk_made = self._reel.rollout.feed(take.opening[index])
+            elif index < len(take.given):
+                chunk_made = self._reel.rollout.feed(*take.given[index])
             else:
                 chunk_made = self._reel.rollout.step()
-        except (RuntimeError, ValueError, MemoryError, FloatingPointError) as error:
-            raise ShotFailed(
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-            ) from error
+        except (GenerationFailed, MemoryError) as error:
+            raise ShotFailed(str(error) or "out of memory") from error
+        except FilmwrightError:
+            raise
+        except Exception as error:  # a fault of this code, or of somebody's generator
+            if self._debug:
+                raise
+            said = str(error).splitlines()[0] if str(error) else "no message"
+            raise ShotFailed(f"unexpected {type(error).__name__}: {said} (log.jsonl has the traceback)") from error
         ready = time.perf_counter()
         if kept is None:
             take.rolling.write(chunk_made)
@@ -215,11 +244,32 @@ class Floor:
         )  # fmt: skip
         take.ready = ready
 
+    def _follow_script(self, index: int) -> None:
+        """Changes prompt and pins where the script, or the take that is gone on from, changes them at a chunk."""
+        take = self.take
+        if take.base is not None and 0 < index < take.base.chunks:
+            prompt, pins = dict(take.base.prompts).get(index), self._pins_of(take.base).get(index)
+            if prompt is not None:
+                self.reprompt(prompt)
+            if pins is not None:
+                self._pin(pins)
+            return
+        for chunk, standing in take.timing.prompt_changes:
+            if chunk == index:
+                self.reprompt(shot_prompt(self.script(), standing, self.profile)[0])
+                self._pin(pinned_images(self.production, self.script(), standing, self.profile))
+
     def review(self) -> Verdict:
-        """Shows the last chunk to the critic; the verdict is in the log before anything is done about it."""
+        """Shows the last chunk to the critic; the verdict is in the log before anything is done about it.
+
+        Chunks of the take that is gone on from keep their verdicts.
+        """
         take = self.take
         assert take.last_frames is not None
         index = len(take.latents) - 1
+        if take.base is not None and index < take.base.chunks:
+            take.verdicts += [verdict for verdict in take.base.verdicts if verdict.get("chunk") == index]
+            return Verdict(action="continue", reason="as before", score=1.0)
         began = time.perf_counter()
         look = look_at(
             take, self.generator, self.production, self.script(), self._reel.end, interventions_left=MAX_INTERVENTIONS - take.interventions,
@@ -250,10 +300,9 @@ class Floor:
             "reprompt", shot=self.take.shot.id, take=self.take.number, chunk=len(self.take.latents), prompt=prompt
         )
 
-    def _repin(self, standing: Shot) -> None:
-        """Pins what the shot's cast brings from the next chunk on, where that is something else."""
+    def _pin(self, pins: list[Path]) -> None:
+        """Pins these images from the next chunk on, where they are others than now."""
         take = self.take
-        pins = pinned_images(self.production, self.script(), standing, self.generator.profile)
         if pins != take.pins[-1][1]:
             self._reel.rollout.pin(pins)
             take.pins.append((len(take.latents), pins))
@@ -279,7 +328,7 @@ class Floor:
 
     def finish(self) -> TakeRecord:
         """Makes the take whole: video, key frames, record; then its folder gets its name."""
-        take, profile = self.take, self.generator.profile
+        take, profile = self.take, self.profile
         began = time.perf_counter()
         frames = take.encoder.save(take.rolling.folder / "frames.mp4")
         assert take.last_frames is not None
@@ -291,7 +340,9 @@ class Floor:
         self._spend("encode", time.perf_counter() - began)
         scores = [float(str(v["score"])) for v in take.verdicts]
         record = TakeRecord(
-            shot=take.shot.id, take=take.number, depends=take.depends, before=dependency_hash(self._reel.marks()),
+            shot=take.shot.id, take=take.number, depends=take.depends, asked=take.asked,
+            cut_frames=take.timing.asked_frames, starts_from=take.starts_from,
+            continues=take.base.take if take.base else None, before=dependency_hash(self._reel.marks()),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
             licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
             references=[(since, self._relative(pins)) for since, pins in take.pins], verdicts=take.verdicts,
@@ -311,24 +362,71 @@ class Floor:
         return [path.relative_to(folder).as_posix() for path in paths]
 
     def rivals(self, record: TakeRecord) -> list[TakeRecord]:
-        """All takes that show what this one was asked for, itself among them."""
+        """All takes that show what the script asks for now."""
+        position = self._position(record.shot)
         found = [read_take(self.production, record.shot, n) for n in takes_of(self.production, record.shot)]
-        return [r for r in found if r is not None and r.depends == record.depends]
-
-    def _best(self, record: TakeRecord) -> int:
-        """The take to circle: the best score among the current ones, the later one on a tie."""
-        return max(self.rivals(record), key=lambda r: (r.score if r.score is not None else 1.0, r.take)).take
+        return [r for r in found if r is not None and not self.current.why_stale(r, position)]
 
     def choose(self, record: TakeRecord, newest: bool) -> int:
-        """Circles the newest take (asked for by a person) or the best one."""
+        """Circles the newest take (a person asked for it) or the best one, unless a person has circled another.
+
+        Returns the take that a person may be asked about.
+        """
+        choice = read_choice(self.production, record.shot)
         number = record.take if newest else self._best(record)
-        circle(self.production, record.shot, number)
+        by_person = choice is not None and choice.by == "person"
+        if (
+            choice is not None
+            and by_person
+            and record.continues != choice.take
+            and self._is_whole(record.shot, choice.take)
+        ):
+            self._warn(
+                f"shot {record.shot}: take {choice.take} stays circled, as you chose; "
+                f"'filmwright circle {self.production.folder} {record.shot} {number}' takes the new one"
+            )
+        else:
+            self._circle(record.shot, number, by_person=by_person)
         chosen = read_take(self.production, record.shot, number)
         assert chosen is not None
+        if chosen.score is not None and chosen.score < LOW_SCORE:
+            self._warn(
+                f"shot {record.shot}: take {number}, the best there is, scores {chosen.score:.2f} of 1"
+                f"{self._last_objection(chosen)}; 'filmwright shoot {self.production.folder} --shots {self._position(record.shot)} --again' makes another"
+            )
         self.tell(
             Event("take", {"shot": record.shot, "take": number, "frames": chosen.frames, "score": chosen.score, "spent_seconds": chosen.spent_seconds})
         )  # fmt: skip
         return number
+
+    def approve(self, shot_id: str, take: int) -> None:
+        """Circles the take that a person approved."""
+        self._circle(shot_id, take, by_person=True)
+
+    def _circle(self, shot_id: str, take: int, *, by_person: bool = False) -> None:
+        circle(self.production, shot_id, take, by_person=by_person)
+        self.current.refresh(shot_id)
+
+    def _best(self, record: TakeRecord) -> int:
+        """The take to circle: the best score among the current ones, the later one on a tie."""
+        return max(
+            self.rivals(record) or [record], key=lambda r: (r.score if r.score is not None else 1.0, r.take)
+        ).take
+
+    def _is_whole(self, shot_id: str, number: int) -> bool:
+        record = read_take(self.production, shot_id, number)
+        return record is not None and take_is_whole(self.production, record)
+
+    def _position(self, shot_id: str) -> int:
+        return next(i for i, shot in enumerate(self.current.shots, 1) if shot.id == shot_id)
+
+    def _warn(self, text: str) -> None:
+        self.tell(Event("warning", {"text": text}))
+
+    @staticmethod
+    def _last_objection(record: TakeRecord) -> str:
+        said = [str(v["reason"]) for v in record.verdicts if v["action"] != "continue"]
+        return f" ({said[-1]})" if said else ""
 
     def abandon(self, *, broken: bool = False) -> None:
         """Gives the take up; the next one gets other noise. A `broken` rollout is built anew for whatever comes next."""

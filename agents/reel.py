@@ -55,7 +55,7 @@ class Reel:
 
     def add(self, record: TakeRecord, end: Frames) -> None:
         """The shot that rolled has ended."""
-        self._past.append(_Past(_mark(record), True))
+        self._past.append(_Past(_mark(record, record.chunks), True))
         self._ends.append(end)
 
     def give_up(self) -> None:
@@ -67,9 +67,9 @@ class Reel:
         """The rollout is broken; the next one begins from nothing."""
         self._rollout = None
 
-    def wind(self, shots: list[Shot]) -> bool:
-        """Brings the rollout to the moment after these shots, as circled. Returns whether one shot more is in it, in whose place
-        the next one is to stand."""
+    def wind(self, shots: list[tuple[Shot, int]]) -> bool:
+        """Brings the rollout to the moment after these shots, as circled: each with the number of chunks of it that the film has at
+        most. Returns whether one shot more is in it, in whose place the next one is to stand."""
         wanted = self._wanted(shots)
         same = next((i for i, past in enumerate(self._past) if wanted[i : i + 1] != [past.mark]), len(self._past))
         others = sum(past.rolled for past in self._past[same:])
@@ -81,26 +81,26 @@ class Reel:
         if retake:
             self._ends.pop()
         del self._past[same:]
-        for shot, mark in zip(shots[same:], wanted[same:], strict=True):
-            fed = self._feed(shot, retake)
+        for (shot, most), mark in zip(shots[same:], wanted[same:], strict=True):
+            fed = self._feed(shot, most, retake)
             self._past.append(_Past(mark, fed))
             retake = retake and not fed
         return retake
 
-    def _wanted(self, shots: list[Shot]) -> list[str]:
+    def _wanted(self, shots: list[tuple[Shot, int]]) -> list[str]:
         """The marks of these shots' circled takes."""
-        last = circled(self._production, shots[-1].id) if shots else None
+        last = circled(self._production, shots[-1][0].id) if shots else None
         done = self.marks()[: len(shots)]
-        if not shots or (last and done[-1:] == [_mark(last)] and len(done) == len(shots)):
+        if not shots or (last and done[-1:] == [_mark(last, shots[-1][1])] and len(done) == len(shots)):
             return done  # the usual case: this process has just shot the shot before
-        records = ((shot.id, circled(self._production, shot.id)) for shot in shots)
-        return [_mark(record) if record else f"{shot}/-" for shot, record in records]
+        records = ((shot.id, most, circled(self._production, shot.id)) for shot, most in shots)
+        return [_mark(record, most) if record else f"{shot}/-" for shot, most, record in records]
 
-    def _feed(self, shot: Shot, retake: bool) -> bool:
-        """Feeds the circled take of a shot to the rollout; False when there is none."""
+    def _feed(self, shot: Shot, most: int, retake: bool) -> bool:
+        """Feeds at most so many chunks of the circled take of a shot to the rollout; False when there is none."""
         record = circled(self._production, shot.id)
-        chunks = read_take_chunks(self._production, record) if record else None
-        if record is None or chunks is None:
+        chunks = (read_take_chunks(self._production, record) or [])[:most] if record else []
+        if record is None or not chunks:
             return False
         changes = dict(record.prompts)
         pins = {since: [self._production.inside(p) for p in paths] for since, paths in record.references}
@@ -118,5 +118,5 @@ class Reel:
         return True
 
 
-def _mark(record: TakeRecord) -> str:
-    return f"{record.shot}/{record.take}/{record.depends}"
+def _mark(record: TakeRecord, most: int) -> str:
+    return f"{record.shot}/{record.take}/{record.depends}/{min(record.chunks, most)}"

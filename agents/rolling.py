@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..storyboard.images import load_reference
 from ..storyboard.production import Production
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Frames, Generator, Latents
-from ..storyboard.takes import Rolling
+from ..storyboard.takes import Asked, Rolling, TakeRecord
 from ..storyboard.timeline import ShotTiming
 from ..storyboard.video import ShotEncoder
 from .casting import references_of
@@ -20,20 +21,31 @@ from .critic import Look, Scenery, Verdict
 from .prompts import staging_asked
 from .viewer import contact_sheet
 
+GivenChunk = tuple[Latents, Latents | None]
+"""Latents and hidden state of a chunk that is there before the shot is made."""
+
 
 @dataclass
 class RollingTake:
-    """The take that is rolling."""
+    """The take that is rolling.
+
+    Attributes:
+        base: the take it goes on from, where it does.
+        given: chunks that it begins with: those of the base, or of the footage that the shot opens with.
+    """
 
     shot: Shot
     timing: ShotTiming
     number: int
     depends: str
+    asked: Asked
+    starts_from: str | None
+    base: TakeRecord | None
+    given: Sequence[GivenChunk]
     rolling: Rolling
     encoder: ShotEncoder
     prompts: list[tuple[int, str]]
     pins: list[tuple[int, list[Path]]]
-    opening: list[Latents]
     began: float
     ready: float
     latents: list[Latents] = field(default_factory=list)

@@ -19,7 +19,9 @@ from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
 from .crew import check_crew, hire
+from .current import SHOT_BEFORE, ShotState
 from .director import Director, Order, cut_film, plan_story
+from .estimate import cost_of_planning, cost_of_shooting
 from .events import Event, Listener
 from .floor import Floor
 from .models.registry import EXAMPLES, is_model
@@ -168,60 +170,92 @@ def parse_shots(text: str | None) -> list[int] | None:
 
 
 def dry_run(production: Production, settings: Settings, shots: Sequence[int] | None, again: bool) -> dict[str, Any]:
-    """What `shoot` would do: stale shots, seconds, and cost."""
+    """What `shoot` would do: which shots and why, for how long, and what it costs."""
+    if not production.script_path.exists():
+        story = production.story_path.read_text(encoding="utf-8")
+        return {
+            "plan": settings.planner, "shoot": [], "stale": [], "circle": [], "chunks": 0, "estimated_seconds": None,
+            **cost_of_planning(production, settings, story),
+        }  # fmt: skip
     floor = Floor(production, settings, lambda event: None)
-    script, timeline = floor.script(), floor.timeline()
-    total = len(timeline.shots)
+    states = floor.current.states()
+    total = len(states)
     for number in shots or ():
         if not 1 <= number <= total:
             raise InputError(f"--shots {number}: this film has shots 1 to {total}")
-    stale = floor.stale()
+    why = {state.timing.position: list(state.why) for state in states if state.todo in ("shoot", "continue")}
+    for state in states:  # a shot that goes on from one that is made anew
+        position = state.timing.position
+        if position - 1 in why and position not in why and state.take is not None and state.shot.continuity != "new":
+            why[position] = [SHOT_BEFORE]
     chosen = list(shots) if shots is not None else list(range(1, total + 1))
-    todo = chosen if again else [n for n in chosen if n in stale]
-    rates = []
-    for shot in script.shots():
-        record = circled(production, shot.id)
-        if record is not None and record.weights == floor.generator.profile.weights:
-            rates.append(record.spent_seconds / record.chunks)
-    chunks = sum(timeline.shots[n - 1].chunks for n in todo)
+    todo = [states[n - 1] for n in chosen if again or n in why]
+    rates = [
+        state.take.spent_seconds / state.take.chunks
+        for state in states
+        if state.take is not None and state.take.weights == floor.profile.weights
+    ]
+    chunks = sum(_chunks_to_make(state, again) for state in todo)
     seconds = round(chunks * sum(rates) / len(rates), 1) if rates else None
     return {
-        "shoot": [{"position": n, "shot": timeline.shots[n - 1].shot_id, "chunks": timeline.shots[n - 1].chunks} for n in todo],
-        "stale": stale, "chunks": chunks, "estimated_seconds": seconds, "cost": 0.0,
-    }  # fmt: skip
+        "shoot": [
+            {
+                "position": state.timing.position,
+                "shot": state.shot.id,
+                "chunks": _chunks_to_make(state, again),
+                "why": why.get(state.timing.position, ["again"]),
+                "continues": state.take.take if state.todo == "continue" and state.take and not again else None,
+            }
+            for state in todo
+        ],
+        "stale": sorted(why),
+        "circle": [{"shot": s.shot.id, "take": s.others[-1]} for s in states if s.todo == "circle"],
+        "chunks": chunks,
+        "estimated_seconds": seconds,
+        **cost_of_shooting(production, settings, todo, chunks, floor.script()),
+    }
+
+
+def _chunks_to_make(state: ShotState, again: bool) -> int:
+    """Chunks that shooting a shot makes; those of a take that goes on are there already."""
+    if state.todo == "continue" and state.take is not None and not again:
+        return state.timing.chunks - state.take.chunks
+    return state.timing.chunks
 
 
 def status(production: Production, settings: Settings) -> dict[str, Any]:
     """Where a production stands."""
-    script = production.read_script()
     floor = Floor(production, settings, lambda event: None)
-    timeline = floor.timeline()
-    stale = set(floor.stale())
-    shots = []
-    for shot, timing in zip(script.shots(), timeline.shots, strict=True):
-        record = circled(production, shot.id)
-        state = "not shot" if record is None else "stale" if timing.position in stale else "shot"
-        last = record.verdicts[-1] if record and record.verdicts else None
-        shots.append(
-            {
-                "position": timing.position,
-                "shot": shot.id,
-                "size": shot.size,
-                "seconds": round(timing.seconds, 3),
-                "planned_seconds": shot.seconds,
-                "state": state,
-                "take": record.take if record else None,
-                "score": record.score if record else None,
-                "verdict": f"{last['action']}: {last['reason']}" if last else None,
-                "looked": bool(last and last.get("marks")),
-                "action": shot.action,
-            }
-        )
+    script, timeline = floor.script(), floor.timeline()
     return {
         "folder": str(production.folder), "title": script.title, "planner": script.planner, "generator": settings.generator,
-        "seconds": round(timeline.seconds, 3), "frames": timeline.frames, "shots": shots,
+        "seconds": round(timeline.seconds, 3), "frames": timeline.frames,
+        "shots": [_shot_status(state) for state in floor.current.states()],
         "film": str(production.film_path) if production.film_path.exists() else None,
     }  # fmt: skip
+
+
+def _shot_status(state: ShotState) -> dict[str, Any]:
+    shot, timing, record = state.shot, state.timing, state.take
+    last = record.verdicts[-1] if record and record.verdicts else None
+    return {
+        "position": timing.position,
+        "shot": shot.id,
+        "size": shot.size,
+        "seconds": round(timing.seconds, 3),
+        "planned_seconds": shot.seconds,
+        "state": "not shot" if record is None else "stale" if state.why else "shot",
+        "why": list(state.why),
+        "notes": list(state.notes),
+        "take": record.take if record else None,
+        "circled_by": state.by,
+        "current_takes": list(state.others),
+        "score": record.score if record else None,
+        "verdict": f"{last['action']}: {last['reason']}" if last else None,
+        "asks": [str(v["reason"]) for v in record.verdicts if v["action"] == "ask"] if record else [],
+        "looked": bool(last and last.get("marks")),
+        "action": shot.action,
+    }
 
 
 def circle_take(production: Production, shot_id: str, take: int) -> None:
@@ -239,7 +273,7 @@ def circle_take(production: Production, shot_id: str, take: int) -> None:
         has = f"it has {', '.join(map(str, there))}" if there else "it has none yet"
         raise InputError(f"shot {shot_id} has no whole take {take}: {has}")
     with production.lock():
-        circle(production, shot_id, take)
+        circle(production, shot_id, take, by_person=True)
         production.log("circle", shot=shot_id, take=take)
 
 

@@ -17,16 +17,71 @@ def status_table(found: dict[str, Any]) -> str:
     for shot in found["shots"]:
         score = f"{shot['score']:.2f}" if shot["score"] is not None else "    "
         take = f"take {shot['take']}" if shot["take"] else ""
+        state = f"stale ({', '.join(shot['why'])})" if shot["state"] == "stale" else shot["state"]
         said = (
             f" · {shot['verdict']}"
             if shot["verdict"] and (shot["looked"] or not shot["verdict"].startswith("continue"))
             else ""
         )
         lines.append(
-            f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {shot['state']:<9}{take:<8}{score}  {shot['action'][:60]}{said}"
+            f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {state:<9} {take:<8}{score}  {shot['action'][:60]}{said}"
         )
+        lines += [f"        {note}" for note in _shot_notes(shot)]
     lines.append(f"film: {found['film'] or 'not cut yet'}")
     return "\n".join(lines)
+
+
+def _shot_notes(shot: dict[str, Any]) -> list[str]:
+    """What is to be known of a shot beside its line."""
+    notes = list(shot["notes"])
+    notes += [f"the critic asks for a person: {reason}" for reason in shot["asks"]]
+    if shot["current_takes"]:
+        names = ", ".join(map(str, shot["current_takes"]))
+        notes.append(
+            f"take {names} shows what the script asks for, but you circled take {shot['take']}"
+            if shot["circled_by"] == "person"
+            else f"take {names} shows what the script asks for: it will be circled"
+        )
+    elif shot["circled_by"] == "person":
+        notes.append(f"take {shot['take']} is the one you circled")
+    return notes
+
+
+def dry_run_table(found: dict[str, Any]) -> str:
+    """What shooting would do, and what it would cost."""
+    if "plan" in found:
+        return "\n".join([f"would plan the story first, by {found['plan']}", *_costs(found)])
+    lines = []
+    for shot in found["shoot"]:
+        how = (
+            f"take {shot['continues']} goes on for {shot['chunks']} chunks"
+            if shot["continues"]
+            else f"{shot['chunks']} chunks"
+        )
+        lines.append(f"{shot['position']:>4}  {shot['shot']:<6} {', '.join(shot['why'])}: {how}")
+    lines += [f"      {c['shot']:<6} take {c['take']} shows it already: it is circled" for c in found["circle"]]
+    seconds = found["estimated_seconds"]
+    guess = "time unknown before the first take" if seconds is None else f"about {seconds:.0f} s"
+    total = (
+        f"would shoot {len(found['shoot'])} shots, {found['chunks']} chunks, {guess}"
+        if found["shoot"]
+        else "nothing to shoot"
+    )
+    return "\n".join([*lines, total, *_costs(found)])
+
+
+def _costs(found: dict[str, Any]) -> list[str]:
+    """Every paid model in a line, and the sum."""
+    if not found["models"]:
+        return ["no paid model is asked"]
+    lines = []
+    for model in found["models"]:
+        tokens = f", {model['sent_tokens']} + {model['received_tokens']} tokens" if not model["pictures"] else ""
+        dollars = "price unknown: say --price" if model["dollars"] is None else f"about {model['dollars']:.4f} dollars"
+        lines.append(
+            f"{model['role']} {model['model']}: about {model['calls']} calls{tokens}, {dollars} (after {model['after']})"
+        )
+    return lines
 
 
 def check_table(found: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ Legend: `C` channels, `L` latent frames of a chunk, `F` of the hidden state, `h`
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor
 from ..storyboard.caption import CUT_MARK
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.script import Continuity
-from ..storyboard.stage import Chunk, Frames, Latents
+from ..storyboard.stage import Chunk, Frames, GenerationFailed, Latents
 from .attention import Past
 from .bundle import Bundle
 from .contexts import Alone, Context, Paged
@@ -31,8 +32,24 @@ from .pages import OutOfPages, PageShape, PageStore, free_bytes, largest_window
 from .sampling import sample
 from .shot_cache import ShotCache, gather_context
 
+OUT_OF_MEMORY = (
+    "not enough memory for a chunk: use a --memory with fewer frames, smaller weights, or close other programs"
+)
 KEYFRAME_CANDIDATES = 3
 """Pictures of a shot that may stand for it: of its first, middle and last chunk."""
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Gives an allocation that failed its type; a CPU's allocator raises a plain RuntimeError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise GenerationFailed(OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise GenerationFailed(OUT_OF_MEMORY) from error
+        raise
 
 
 @dataclass
@@ -152,6 +169,7 @@ class ModelRollout:
         chunk = len(shot.latents)
         shot.cached.append((chunk, self._cache.fill(shot.prompt_of(chunk, False), references, None)))
 
+    @_memory_errors()
     def step(self) -> Chunk:
         shot = self._rolling()
         chunk = len(shot.latents)
@@ -189,11 +207,12 @@ class ModelRollout:
 
         sampled = sample(sampling, predict, draw_noise)[0]
         if not torch.isfinite(sampled).all():
-            raise RuntimeError(f"shot {shot.shot}, chunk {chunk}: the model produced NaN or infinity")
+            raise GenerationFailed(f"shot {shot.shot}, chunk {chunk}: the model produced NaN or infinity")
         state, latents = sampled[:, : self.store.state_frames], sampled[:, self.store.state_frames :]
         spent = {"denoise": time.perf_counter() - began}
         return self._append(latents, state if self.store.state_frames else None, paged, spent)
 
+    @_memory_errors()
     def feed(self, latents: Latents, state: Latents | None = None, *, decode: bool = True) -> Chunk:
         shot = self._rolling()
         clean = self._checked(latents, self._length, "latents")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from .handoff import otio
 from .production import Production
 from .script import Script
 from .stage import Frames, Profile
-from .takes import circled, take_folder
+from .takes import TakeRecord, take_folder
 from .timeline import ShotTiming, Timeline
 from .titles import title_card, write_on
-from .video import ShotEncoder, count_frames, join, read_frames
+from .video import Part, ShotEncoder, count_frames, join, read_frames
 
 TRANSITION_SECONDS = 0.5
 TITLE_SECONDS = 2.0
@@ -38,14 +39,13 @@ class CutReport:
     missing: tuple[str, ...]
 
 
-def shot_video(production: Production, timing: ShotTiming) -> Path | None:
-    """The video of the circled take, if it is whole and as long as the timeline says."""
-    record = circled(production, timing.shot_id)
-    if record is None or record.frames != timing.frames:
+def shot_video(production: Production, take: TakeRecord | None, timing: ShotTiming) -> Path | None:
+    """The video of a take, if it is whole and as long as the timeline needs; longer ones are trimmed."""
+    if take is None or take.frames < timing.frames:
         return None
-    path = take_folder(production, record.shot, record.take) / "frames.mp4"
+    path = take_folder(production, take.shot, take.take) / "frames.mp4"
     try:
-        return path if path.is_file() and count_frames(path) == timing.frames else None
+        return path if path.is_file() and count_frames(path) == take.frames else None
     except FilmwrightError:
         return None
 
@@ -59,16 +59,16 @@ def write_stand_in(path: Path, drawn: Frames, timing: ShotTiming, profile: Profi
     encoder.save(path)
 
 
-def _with_transition(path: Path, shot: Path, before: Path | None, kind: str, profile: Profile) -> Path:
+def _with_transition(path: Path, shot: Part, before: Part | None, kind: str, profile: Profile) -> Path:
     """Draws a fade from black or a dissolve from the last picture of the shot before, through moviepy."""
     from moviepy import ColorClip, CompositeVideoClip, ImageClip, ImageSequenceClip, vfx
 
-    frames = list(read_frames(shot))
+    frames = list(islice(read_frames(shot.path), shot.frames))
     clip: Any = ImageSequenceClip(frames, fps=profile.fps)
     length = min(TRANSITION_SECONDS, clip.duration / 2)
     size = profile.delivered_size
     if kind == "dissolve" and before is not None:
-        *_, last = read_frames(before)
+        *_, last = islice(read_frames(before.path), before.frames)
         under: Any = ImageClip(last).with_duration(clip.duration)
     else:
         under = ColorClip(size, color=(0, 0, 0)).with_duration(clip.duration)
@@ -80,17 +80,23 @@ def _with_transition(path: Path, shot: Path, before: Path | None, kind: str, pro
 
 
 def assemble(
-    production: Production, script: Script, timeline: Timeline, profile: Profile, stand_ins: Mapping[str, Path]
+    production: Production,
+    script: Script,
+    timeline: Timeline,
+    profile: Profile,
+    takes: Mapping[str, TakeRecord],
+    stand_ins: Mapping[str, Path],
 ) -> CutReport:
     """Joins the film, and writes its subtitles and the cut for editing programs.
 
     Args:
+        takes: the take in the film, by shot id.
         stand_ins: videos for shots that have no usable take.
 
     Raises:
         FilmwrightError: a shot has neither a usable take nor a stand-in.
     """
-    parts: list[Path] = []
+    parts: list[Part] = []
     missing = []
     work = production.folder / "takes"
     temporary: list[Path] = []
@@ -103,10 +109,10 @@ def assemble(
             encoder.add(np.broadcast_to(card, (title_frames, *card.shape)))
             temporary.append(work / ".title.mp4")
             encoder.save(temporary[-1])
-            parts.append(temporary[-1])
-        before: Path | None = None
+            parts.append(Part(temporary[-1], title_frames))
+        before: Part | None = None
         for shot, timing in zip(script.shots(), timeline.shots, strict=True):
-            video = shot_video(production, timing)
+            video = shot_video(production, takes.get(shot.id), timing)
             if video is None:
                 missing.append(shot.id)
                 video = stand_ins.get(shot.id)
@@ -114,12 +120,14 @@ def assemble(
                 raise FilmwrightError(
                     f"shot {shot.id} has no usable take: 'filmwright shoot {production.folder}' makes one"
                 )
-            part = video
+            part = Part(video, timing.frames)
             if shot.transition_in != "cut":
                 temporary.append(work / f".{shot.id}.mp4")
-                part = _with_transition(temporary[-1], video, before, shot.transition_in, profile)
-            parts.append(part)
-            before = video
+                drawn = _with_transition(temporary[-1], part, before, shot.transition_in, profile)
+                parts.append(Part(drawn, timing.frames))
+            else:
+                parts.append(part)
+            before = part
         frames = join(production.film_path, parts)
     finally:
         for path in temporary:

@@ -46,11 +46,12 @@ def _clip(production: Production, shot: Shot, timing: ShotTiming, length: TimeRa
     for number in takes_of(production, shot.id):
         record = read_take(production, shot.id, number)
         video = take_folder(production, shot.id, number) / "frames.mp4"
-        if record is None or record.frames != timing.frames or not video.is_file():
+        if record is None or not video.is_file():
             continue
         where = Path(video).relative_to(production.folder).as_posix()
         made = {"weights": record.weights, "licence": record.licence, "seed": record.seed, "score": record.score}
-        takes[f"take {number}"] = schema.ExternalReference(where, length, {"filmwright": made})
+        whole = TimeRange(RationalTime(0, length.duration.rate), RationalTime(record.frames, length.duration.rate))
+        takes[f"take {number}"] = schema.ExternalReference(where, whole, {"filmwright": made})
     chosen = circled(production, shot.id)
     active = f"take {chosen.take}" if chosen is not None else ""
     if active in takes:

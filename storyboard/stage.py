@@ -16,12 +16,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import FilmwrightError, InputError
 from .script import Continuity
 from .vocabulary import Vocabulary
 
 Frames = NDArray[np.uint8]
 Latents = NDArray[np.float32]
+
+
+class GenerationFailed(FilmwrightError):
+    """A generator could not make a chunk for a reason outside the code: memory ran out, or the model gave no picture. The shot
+    fails, and the film goes on without it. Whatever else a generator raises counts as a bug."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,11 @@ class Rollout(Protocol):
         """Changes which reference images the shot sees, from the next chunk on."""
 
     def step(self) -> Chunk:
-        """Generates the next chunk."""
+        """Generates the next chunk.
+
+        Raises:
+            GenerationFailed: it could not, for a reason outside the code.
+        """
 
     def rewind(self, chunks: int) -> None:
         """Drops the last chunks of this shot; the next draw of them gets other noise."""

@@ -9,25 +9,57 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import FilmwrightError
 from .files import disk_errors, replacing, write_text
 from .production import Production
+from .script import Continuity
 from .stage import Chunk, Latents
+
+
+class Asked(BaseModel):
+    """What a shot asks of its take. Whatever differs between two of these makes a take stale.
+
+    Attributes:
+        prompts: (chunk, prompt) as derived from the script.
+        references: (chunk, digests of the images pinned from there on).
+        footage: digest of the file that the shot opens with.
+        size: width and height of the delivered film in pixels.
+        seconds: the shot's length in the script.
+        words: digest of all that the script says of the shot, also of what this generator cannot draw.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompts: list[tuple[int, str]]
+    references: list[tuple[int, list[str]]]
+    footage: str | None
+    continuity: Continuity
+    seed: int
+    weights: str
+    memory: str
+    size: tuple[int, int]
+    seconds: float
+    words: str
 
 
 class TakeRecord(BaseModel):
     """`take.json`.
 
     Attributes:
-        depends: hash of everything the shot asks for (`dependency_hash`); another hash makes the take stale.
+        depends: hash of everything the shot asks for (`dependency_hash`); the same hash means the take is current.
+        asked: the same in full; None in takes made before it was written.
+        cut_frames: video frames of the take that the script asked for when it was made.
+        starts_from: the take of the shot before, and its number of chunks, that a shot with another continuity than `new` goes
+            on from.
+        continues: the take of the same shot that this one begins with.
         before: hash of the latents of the shot before, for information: a new take there does not make this one stale.
         prompts: (chunk, prompt) as they were given, the critic's changes among them.
         references: (chunk, images pinned from there on, relative to the production).
@@ -39,6 +71,10 @@ class TakeRecord(BaseModel):
     shot: str
     take: int
     depends: str
+    asked: Asked | None = None
+    cut_frames: int | None = None
+    starts_from: str | None = None
+    continues: int | None = None
     before: str
     seed: int
     generator: str
@@ -90,18 +126,34 @@ def read_take(production: Production, shot_id: str, take: int) -> TakeRecord | N
         return None
 
 
-def circled(production: Production, shot_id: str) -> TakeRecord | None:
-    """The take chosen for the cut; None when there is none or its record is damaged."""
+class Choice(BaseModel):
+    """`circled`: the take chosen for the cut, and who chose it. A bare number is the director's choice."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    take: int = Field(ge=1)
+    by: Literal["director", "person"] = "director"
+
+
+def read_choice(production: Production, shot_id: str) -> Choice | None:
+    """Which take of a shot is circled; None when none is, or the file is damaged."""
     try:
-        number = int((shot_folder(production, shot_id) / "circled").read_text(encoding="utf-8"))
+        text = (shot_folder(production, shot_id) / "circled").read_text(encoding="utf-8").strip()
+        return Choice(take=int(text)) if text.isascii() and text.isdigit() else Choice.model_validate_json(text)
     except (OSError, ValueError):
         return None
-    return read_take(production, shot_id, number)
 
 
-def circle(production: Production, shot_id: str, take: int) -> None:
-    """Chooses a take for the cut."""
-    write_text(shot_folder(production, shot_id) / "circled", f"{take}\n")
+def circled(production: Production, shot_id: str) -> TakeRecord | None:
+    """The take chosen for the cut; None when there is none or its record is damaged."""
+    choice = read_choice(production, shot_id)
+    return read_take(production, shot_id, choice.take) if choice is not None else None
+
+
+def circle(production: Production, shot_id: str, take: int, *, by_person: bool = False) -> None:
+    """Chooses a take for the cut. What a person chose is replaced only by a person."""
+    chosen = Choice(take=take, by="person").model_dump_json() if by_person else str(take)
+    write_text(shot_folder(production, shot_id) / "circled", f"{chosen}\n")
 
 
 def chunk_path(folder: Path, chunk: int) -> Path:
@@ -150,6 +202,21 @@ def read_take_chunks(production: Production, record: TakeRecord) -> list[SavedCh
     chunks = [read_chunk(folder, index) for index in range(record.chunks)]
     whole = [chunk for chunk in chunks if chunk is not None]
     return whole if len(whole) == record.chunks else None
+
+
+def take_is_whole(production: Production, record: TakeRecord) -> bool:
+    """Whether a take's video and all its chunk files are there; chunk files are checked by their headers, not read."""
+    folder = take_folder(production, record.shot, record.take)
+    if not (folder / "frames.mp4").is_file():
+        return False
+    for chunk in range(record.chunks):
+        try:
+            with safe_open(str(chunk_path(folder, chunk)), framework="numpy") as file:
+                if "latents" not in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    return False
+        except (OSError, SafetensorError):
+            return False
+    return True
 
 
 def latents_hash(chunks: Sequence[Latents]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,10 @@ class ShotEncoder:
     def save(self, path: Path) -> int:
         """Writes the shot; returns its number of frames."""
         stream = io.BytesIO(b"".join(data for chunk in self._chunks for data in chunk))
-        return _remux(path, [stream], fps=self._fps, raw=True)
+        return _remux(path, [(stream, self._kept())], fps=self._fps, raw=True)
+
+    def _kept(self) -> int:
+        return sum(len(chunk) for chunk in self._chunks)
 
 
 def write_video(path: Path, chunks: Iterable[Frames], *, fps: int, width: int, height: int) -> int:
@@ -73,13 +77,23 @@ def write_video(path: Path, chunks: Iterable[Frames], *, fps: int, width: int, h
     return encoder.save(path)
 
 
-def join(path: Path, shots: Sequence[Path]) -> int:
+@dataclass(frozen=True)
+class Part:
+    """The first `frames` frames of a shot's video."""
+
+    path: Path
+    frames: int
+
+
+def join(path: Path, shots: Sequence[Part]) -> int:
     """Joins shots of equal parameters by stream copy; returns the number of frames.
+
+    A shot is trimmed by leaving its last packets out: no frame of ours needs a later one.
 
     Raises:
         FilmwrightError: a shot is damaged.
     """
-    return _remux(path, [str(shot) for shot in shots], fps=_rate(shots[0]), raw=False)
+    return _remux(path, [(str(shot.path), shot.frames) for shot in shots], fps=_rate(shots[0].path), raw=False)
 
 
 def _rate(path: Path) -> int:
@@ -87,15 +101,16 @@ def _rate(path: Path) -> int:
         return round(source.streams.video[0].average_rate or 16)
 
 
-def _remux(path: Path, sources: Sequence[Any], *, fps: int, raw: bool) -> int:
-    """Copies packets one after the other into an mp4, one frame each, numbered from 0."""
+def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: bool) -> int:
+    """Copies the first packets of every source into an mp4, one frame each, numbered from 0."""
     total = 0
     with (
         replacing(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as out,
     ):
         stream: Any = None
-        for source in sources:
+        for source, most in sources:
+            copied = 0
             try:
                 with av.open(source, format="h264" if raw else None) as container:
                     video = container.streams.video[0]
@@ -105,6 +120,9 @@ def _remux(path: Path, sources: Sequence[Any], *, fps: int, raw: bool) -> int:
                     for packet in container.demux(video):
                         if packet.size == 0:
                             continue
+                        if copied == most:
+                            break
+                        copied += 1
                         packet.pts = packet.dts = total
                         packet.time_base = Fraction(1, fps)
                         packet.duration = 1

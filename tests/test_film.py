@@ -164,7 +164,7 @@ def test_killed_at_random_moments_the_film_goes_on_to_the_same_latents(
     rng = random.Random(0)
 
     def chunks_on_disk() -> int:
-        return len(list((tmp_path / "cut-short").glob("takes/*/*/chunk-*.safetensors")))
+        return sum(name.startswith("chunk-") for _, _, names in os.walk(tmp_path / "cut-short") for name in names)
 
     for _ in range(10):
         goal = chunks_on_disk() + rng.randrange(3)
