@@ -2,6 +2,8 @@
 
     plan -> ask_script -> cast -> ask_casting -> next_shot -> begin -> roll -> review -> ... -> circle -> ask_take -> cut -> ask_cut
 
+A critic that asks for a person while a shot rolls leads from review to ask_chunk and back.
+
 State carries ids, numbers and hashes only; whatever is live stands on the `Floor` and can be built again from the
 production. A node that asks a person does nothing before its interrupt, since a resumed node runs from its first line.
 Loops end by the film's own limits: chunks of a shot, interventions, takes.
@@ -16,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -29,7 +31,7 @@ from ..storyboard.fountain import is_fountain
 from ..storyboard.production import Production, ReviewPoint, Settings
 from ..storyboard.script import Script
 from ..storyboard.stage import Frames, open_generator
-from ..storyboard.takes import dependency_hash, file_digest, shot_folder, take_folder
+from ..storyboard.takes import dependency_hash, file_digest, shot_folder
 from ..storyboard.timeline import ShotTiming
 from ..templates.loader import load_template
 from .casting import add_references, draw_missing
@@ -39,37 +41,26 @@ from .floor import Floor, ShotFailed
 from .pages import write_storyboard
 from .planner import RULES
 from .prompts import shot_prompt
+from .questions import Answer, Asker, Question, answer_about, answer_of
 from .screenplay import plan_screenplay
-
-Decision = Literal["approve", "modify", "reject", "terminate"]
-"""approve: go on. modify: go on with the given text. reject: do it again. terminate: stop here, keep everything."""
 
 THREAD = "film"
 
 
-class Answer(TypedDict, total=False):
-    """What a person says at a pause."""
-
-    decision: Decision
-    text: str
-
-
 class State(TypedDict, total=False):
+    """Attributes:
+    decision: what the last node decided, or a person; `text`: what the person said besides.
+    question: what a person is to be asked about the chunk that was just made.
+    """
+
     queue: list[int]
     position: int
     take: int
     failed: list[str]
     decision: str
-    stopped: bool
-
-
-@dataclass(frozen=True)
-class Question:
-    """A pending review."""
-
-    point: ReviewPoint
     text: str
-    path: str
+    question: Question
+    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -118,6 +109,13 @@ class Director:
         script = self.floor.script()
         script = add_references(self.production, script, self.order.references or {})
         self.order = replace(self.order, references=None)
+        unused = [
+            entity.name for entity in script.entities if entity.references and not self.floor.profile.max_references
+        ]
+        if unused:
+            profile = self.floor.profile
+            text = f"the pictures of {', '.join(unused)} are not used: {profile.name} with memory {profile.memory} looks at none"
+            self.tell(Event("warning", {"text": text}))
         began = time.perf_counter()
         painter = hire_painter(self.production, self.settings, self.tell)
         drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed, painter)
@@ -155,6 +153,12 @@ class Director:
 
     def review(self, state: State) -> State:
         verdict = self.floor.review()
+        if verdict.action == "ask" and "takes" in self.settings.review and not self.floor.take.trusted:
+            question = self.floor.question_about_chunk(verdict)
+            answer = answer_about(self.production, question["about"])
+            if answer is None:
+                return {"decision": "ask", "question": question}
+            return {"decision": self._follow(answer)}  # answered before this process began
         if verdict.action == "rewind":
             self.floor.rewind(max(1, verdict.chunks))
             if verdict.prompt and verdict.prompt != self.floor.take.prompts[-1][1]:
@@ -165,30 +169,56 @@ class Director:
         elif verdict.action == "reshoot":
             self.floor.abandon()
             return {"decision": "reshoot"}
-        return {"decision": "continue" if self.floor.chunks_left() else "whole"}
+        return {"decision": self._rolled_on()}
+
+    def _rolled_on(self) -> str:
+        return "continue" if self.floor.chunks_left() else "whole"
+
+    def ask_chunk(self, state: State) -> State:
+        return self._put_question(state["question"])
+
+    def chunk_answer(self, state: State) -> State:
+        """Acts on what was said about a chunk. A take that is not live any more is rolled again up to that chunk first."""
+        if not self.floor.rolling(state["position"], state["take"]):
+            return {"decision": "resume"}
+        return {"decision": self._follow({"decision": state["decision"], "text": state.get("text", "")})}  # type: ignore[typeddict-item]
+
+    def _follow(self, answer: Answer) -> str:
+        """approve: go on without asking again. modify: the chunk is drawn anew under another prompt. reject: it is drawn anew."""
+        if answer["decision"] == "approve":
+            self.floor.take.trusted = True
+            return self._rolled_on()
+        self.floor.rewind(1)
+        if answer["decision"] == "modify" and answer.get("text"):
+            self.floor.reprompt(answer["text"])
+        return "continue"
 
     def circle(self, state: State) -> State:
         record = self.floor.finish()
-        another = not self.order.again and len(self.floor.rivals(record)) < self.settings.takes
-        return {
-            "take": self.floor.choose(record, newest=self.order.again),
-            "decision": "another" if another else "circled",
-        }
+        another = not self.order.again and len(self.floor.circling.rivals(record)) < self.settings.takes
+        number = self.floor.circling.choose(record, newest=self.order.again)
+        queue = list(state.get("queue", []))
+        if not another and self.order.shots is None and self.floor.circling.goes_stale_after(state["position"]):
+            following = state["position"] + 1
+            queue = [following, *(position for position in queue if position != following)]
+        return {"take": number, "queue": queue, "decision": "another" if another else "circled"}
 
     def ask_take(self, state: State) -> State:
-        shot = list(self.floor.script().shots())[state["position"] - 1]
-        folder = take_folder(self.production, shot.id, state["take"])
-        return self._ask("takes", f"Is take {state['take']} of shot {shot.id} good?", folder / "frames.mp4")
+        return self._put_question(self.floor.circling.question_about(state["position"], state["take"]))
 
     def take_answer(self, state: State) -> State:
-        """Acts on what was said about a take: a new prompt for the shot, or once more."""
-        decision, _, text = state.get("decision", "approve").partition(":")
-        if decision not in ("modify", "reject"):
+        """Acts on what was said about a take: it is the person's choice, or the shot gets a new prompt, or is made once more."""
+        shot = self.floor.current.shots[state["position"] - 1]
+        decision = state.get("decision", "approve")
+        if decision == "approve":
+            self.floor.circling.approve(shot.id, state["take"])
             return {}
         if decision == "modify":
             script = self.floor.script()
-            list(script.shots())[state["position"] - 1].prompt = text
+            list(script.shots())[state["position"] - 1].prompt = state.get("text", "")
             self.production.write_script(script)
+        else:
+            self.floor.circling.reject(shot.id, state["take"])
         return {"queue": [state["position"], *state.get("queue", [])]}
 
     def cut(self, state: State) -> State:
@@ -206,10 +236,12 @@ class Director:
     # --- the graph ---------------------------------------------------------------------------------------------
 
     def _ask(self, point: ReviewPoint, text: str, path: Path) -> State:
-        answer: Answer = interrupt({"point": point, "text": text, "path": str(path)})
-        decision = answer.get("decision", "approve")
-        said = f"{decision}:{answer['text']}" if answer.get("text") else decision
-        return {"decision": said}
+        about = self._subject(point)
+        return self._put_question({"point": point, "about": about, "text": text, "path": str(path)})
+
+    def _put_question(self, question: Question) -> State:
+        answer: Answer = interrupt(dict(question))
+        return {"decision": answer.get("decision", "approve"), "text": answer.get("text", "")}
 
     def _queue(self) -> list[int]:
         total = len(list(self.floor.script().shots()))
@@ -218,14 +250,14 @@ class Director:
             if wrong:
                 raise InputError(f"--shots {wrong[0]}: this film has shots 1 to {total}")
         chosen = list(self.order.shots) if self.order.shots is not None else list(range(1, total + 1))
-        return chosen if self.order.again else self.floor.settle(chosen)
+        return chosen if self.order.again else self.floor.circling.settle(chosen)
 
     def graph(self) -> Any:
         """The graph, not yet compiled."""
         graph: Any = StateGraph(State)
         for name in (
-            "plan", "replan", "ask_script", "cast", "ask_casting", "next_shot", "begin", "roll", "review", "circle", "ask_take",
-            "take_answer", "cut", "ask_cut", "stop",
+            "plan", "replan", "ask_script", "cast", "ask_casting", "next_shot", "begin", "roll", "review", "ask_chunk",
+            "chunk_answer", "circle", "ask_take", "take_answer", "cut", "ask_cut", "stop",
         ):  # fmt: skip
             graph.add_node(name, getattr(self, name))
         review = set(self.settings.review)
@@ -234,8 +266,8 @@ class Director:
             return asks if point in review and not self._approved(point) else on
 
         def after_script(state: State) -> str:
-            decision, _, _ = state["decision"].partition(":")
-            return {"approve": "cast", "modify": "ask_script", "reject": "replan", "terminate": "stop"}[decision]
+            after = {"approve": "cast", "modify": "ask_script", "reject": "replan", "terminate": "stop"}
+            return after[state["decision"]]
 
         graph.add_edge(START, "plan")
         graph.add_conditional_edges("plan", lambda s: go("script", "ask_script", "cast"), ["ask_script", "cast"])
@@ -255,7 +287,15 @@ class Director:
         )
         graph.add_conditional_edges(
             "review",
-            lambda s: {"reshoot": "begin", "whole": "circle"}.get(s["decision"], "roll"),
+            lambda s: {"reshoot": "begin", "whole": "circle", "ask": "ask_chunk"}.get(s["decision"], "roll"),
+            ["begin", "circle", "roll", "ask_chunk"],
+        )
+        graph.add_conditional_edges(
+            "ask_chunk", lambda s: "stop" if s["decision"] == "terminate" else "chunk_answer", ["chunk_answer", "stop"]
+        )
+        graph.add_conditional_edges(
+            "chunk_answer",
+            lambda s: {"resume": "begin", "whole": "circle"}.get(s["decision"], "roll"),
             ["begin", "circle", "roll"],
         )
         graph.add_conditional_edges(
@@ -272,7 +312,7 @@ class Director:
         graph.add_edge("stop", END)
         return graph
 
-    def run(self, ask: Any) -> State:
+    def run(self, ask: Asker) -> State:
         """Runs to the end.
 
         Args:
@@ -288,7 +328,7 @@ class Director:
             pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
             given: Any = {"failed": []}
             if pending and pending[0].value["point"] in self.settings.review:
-                given = Command(resume=self._put(pending[0].value, ask))
+                given = Command(resume=self._unheeded(pending[0].value) or self._put(pending[0].value, ask))
             else:
                 saver.delete_thread(THREAD)  # everything that is done is on disk; the nodes pass over it
             while True:
@@ -298,12 +338,19 @@ class Director:
                     return result  # type: ignore[return-value]
                 given = Command(resume=self._put(stops[0].value, ask))
 
-    def _put(self, value: dict[str, str], ask: Any) -> Answer:
-        question = Question(value["point"], value["text"], value["path"])  # type: ignore[arg-type]
-        self.tell(Event("question", dict(value)))
-        answer: Answer = ask(question)
-        self.production.log("answer", point=question.point, of=self._subject(question.point), **answer)
+    def _put(self, question: Question, ask: Asker) -> Answer:
+        self.tell(Event("question", dict(question)))
+        answer = ask(question)
+        self.production.log("answer", point=question["point"], of=question.get("about", ""), **answer)
         return answer
+
+    def _unheeded(self, question: Question) -> Answer | None:
+        """An answer to a pending question that was given, and not acted on before the process ended."""
+        log = self.production.read_log()
+        about = question.get("about")
+        if not log or log[-1].get("event") != "answer" or not about or log[-1].get("of") != about:
+            return None
+        return answer_of(log[-1])
 
     def _subject(self, point: ReviewPoint) -> str:
         """What an answer is about, so that an approved script is not asked for again until it changes."""

@@ -18,10 +18,8 @@ from ..storyboard.stage import GenerationFailed, Generator, Profile, open_genera
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
-    circle,
     dependency_hash,
     latents_hash,
-    read_choice,
     read_take,
     read_take_chunks,
     take_is_whole,
@@ -29,6 +27,7 @@ from ..storyboard.takes import (
 )
 from ..storyboard.timeline import Timeline
 from ..storyboard.video import ShotEncoder, save_png
+from .circling import Circling
 from .crew import hire_critic
 from .critic import Critic, Verdict
 from .current import CurrentTakes
@@ -36,15 +35,14 @@ from .events import Event, Listener
 from .models.registry import is_model
 from .pictures import opening_chunks, pinned_images
 from .prompts import shot_prompt
+from .questions import Question
 from .reel import Reel
-from .rolling import GivenChunk, RollingTake, keep_sheet, look_at, said_before
+from .rolling import GivenChunk, RollingTake, keep_picture, keep_sheet, look_at, said_before
 
 MAX_INTERVENTIONS = 2
 MAX_TAKES = 2
 KEPT_FRAMES = 3
 """Frames of every chunk that a critic who looks may be shown."""
-LOW_SCORE = 0.5
-"""A take that scores less is not circled without a warning: something that was asked for is not there, or the light jumps."""
 
 
 class ShotFailed(Exception):
@@ -66,6 +64,7 @@ class Floor:
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._current: tuple[tuple[int, int, int], CurrentTakes] | None = None
+        self.circling = Circling(production, lambda: self.current, listener)
         self.spent: dict[str, float] = {}
 
     @property
@@ -107,26 +106,6 @@ class Floor:
 
     def timeline(self) -> Timeline:
         return self.current.timeline
-
-    def settle(self, positions: list[int]) -> list[int]:
-        """Circles takes on disk that show what the script asks for again, and returns the positions that need a new take."""
-        left = []
-        for position in positions:
-            state = self.current.state(position)
-            if state.todo == "circle":
-                self._circle(state.shot.id, state.others[-1])
-                self.tell(
-                    Event(
-                        "note",
-                        {
-                            "shot": state.shot.id,
-                            "note": f"shot {state.shot.id}: take {state.others[-1]} shows this already",
-                        },
-                    )
-                )
-            elif state.todo != "nothing":
-                left.append(position)
-        return left
 
     def begin(self, position: int, *, anew: bool = False) -> None:
         """Begins a take of the shot at `position` (from 1): one that goes on from the circled take where only more seconds are
@@ -361,72 +340,18 @@ class Floor:
         folder = self.production.folder.resolve()
         return [path.relative_to(folder).as_posix() for path in paths]
 
-    def rivals(self, record: TakeRecord) -> list[TakeRecord]:
-        """All takes that show what the script asks for now."""
-        position = self._position(record.shot)
-        found = [read_take(self.production, record.shot, n) for n in takes_of(self.production, record.shot)]
-        return [r for r in found if r is not None and not self.current.why_stale(r, position)]
-
-    def choose(self, record: TakeRecord, newest: bool) -> int:
-        """Circles the newest take (a person asked for it) or the best one, unless a person has circled another.
-
-        Returns the take that a person may be asked about.
-        """
-        choice = read_choice(self.production, record.shot)
-        number = record.take if newest else self._best(record)
-        by_person = choice is not None and choice.by == "person"
-        if (
-            choice is not None
-            and by_person
-            and record.continues != choice.take
-            and self._is_whole(record.shot, choice.take)
-        ):
-            self._warn(
-                f"shot {record.shot}: take {choice.take} stays circled, as you chose; "
-                f"'filmwright circle {self.production.folder} {record.shot} {number}' takes the new one"
-            )
-        else:
-            self._circle(record.shot, number, by_person=by_person)
-        chosen = read_take(self.production, record.shot, number)
-        assert chosen is not None
-        if chosen.score is not None and chosen.score < LOW_SCORE:
-            self._warn(
-                f"shot {record.shot}: take {number}, the best there is, scores {chosen.score:.2f} of 1"
-                f"{self._last_objection(chosen)}; 'filmwright shoot {self.production.folder} --shots {self._position(record.shot)} --again' makes another"
-            )
-        self.tell(
-            Event("take", {"shot": record.shot, "take": number, "frames": chosen.frames, "score": chosen.score, "spent_seconds": chosen.spent_seconds})
-        )  # fmt: skip
-        return number
-
-    def approve(self, shot_id: str, take: int) -> None:
-        """Circles the take that a person approved."""
-        self._circle(shot_id, take, by_person=True)
-
-    def _circle(self, shot_id: str, take: int, *, by_person: bool = False) -> None:
-        circle(self.production, shot_id, take, by_person=by_person)
-        self.current.refresh(shot_id)
-
-    def _best(self, record: TakeRecord) -> int:
-        """The take to circle: the best score among the current ones, the later one on a tie."""
-        return max(
-            self.rivals(record) or [record], key=lambda r: (r.score if r.score is not None else 1.0, r.take)
-        ).take
-
-    def _is_whole(self, shot_id: str, number: int) -> bool:
-        record = read_take(self.production, shot_id, number)
-        return record is not None and take_is_whole(self.production, record)
-
-    def _position(self, shot_id: str) -> int:
-        return next(i for i, shot in enumerate(self.current.shots, 1) if shot.id == shot_id)
-
-    def _warn(self, text: str) -> None:
-        self.tell(Event("warning", {"text": text}))
-
-    @staticmethod
-    def _last_objection(record: TakeRecord) -> str:
-        said = [str(v["reason"]) for v in record.verdicts if v["action"] != "continue"]
-        return f" ({said[-1]})" if said else ""
+    def question_about_chunk(self, verdict: Verdict) -> Question:
+        """What a person is asked where the critic does not go on alone; keeps a picture of the chunk to look at."""
+        take = self.take
+        index = len(take.latents) - 1
+        text = (
+            f"The critic asks about shot {take.shot.id}, take {take.number}, chunk {index + 1} of {take.timing.chunks}: "
+            f"{verdict.reason}.\n  prompt: {take.prompts[-1][1]}\n"
+            "  approve: go on with this take; modify: draw the chunk anew with another prompt; reject: draw it anew"
+        )
+        about = f"{take.shot.id}/{take.number}/{index}/{take.draws.get(index, 0)}"
+        path = keep_picture(take, f"asked-{index + 1:02d}")
+        return {"point": "takes", "about": about, "text": text, "path": str(path)}
 
     def abandon(self, *, broken: bool = False) -> None:
         """Gives the take up; the next one gets other noise. A `broken` rollout is built anew for whatever comes next."""

@@ -32,6 +32,8 @@ class RollingTake:
     Attributes:
         base: the take it goes on from, where it does.
         given: chunks that it begins with: those of the base, or of the footage that the shot opens with.
+        trusted: whether a person has said to go on with it, whatever the critic asks.
+        trusted: whether a person has said to go on with it, whatever the critic asks.
     """
 
     shot: Shot
@@ -56,6 +58,7 @@ class RollingTake:
     verdicts: list[dict[str, object]] = field(default_factory=list)
     interventions: int = 0
     again: bool = False
+    trusted: bool = False
 
     def standing(self) -> Shot:
         """The shot as it stands at the newest chunk."""
@@ -105,6 +108,15 @@ def said_before(production: Production, take: RollingTake, index: int, draw: int
         if all(entry.get(key) == value for key, value in place.items()):
             return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
     return None
+
+
+def keep_picture(take: RollingTake, name: str) -> Path:
+    """Keeps a contact sheet of the newest chunk for a person to look at."""
+    assert take.last_frames is not None
+    path = take.rolling.folder / "reviews" / f"{name}.jpg"
+    with replacing(path) as temporary:
+        contact_sheet(take.last_frames, None).save(temporary, format="JPEG", quality=85)
+    return path
 
 
 def keep_sheet(take: RollingTake, scene: Scenery) -> str:

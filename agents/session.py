@@ -52,6 +52,22 @@ def check_settings(settings: Settings) -> None:
     open_generator(settings.generator, settings.memory)
 
 
+def check_references(settings: Settings, references: Mapping[str, Path]) -> None:
+    """Whether the pictures that a person gives can be read, and are looked at by the model.
+
+    Raises:
+        InputError: one is no picture, or the memory pins none.
+    """
+    for path in references.values():
+        load_reference(path)
+    profile = open_generator(settings.generator, settings.memory).profile
+    if references and not profile.max_references:
+        raise InputError(
+            f"--reference {next(iter(references))}: {profile.name} with memory {profile.memory} looks at no pictures; "
+            "choose a generator and a --memory with shots(N), such as filmweaver or full, or leave --reference out"
+        )
+
+
 def default_folder(story: str) -> Path:
     """The title's slug in the working folder, numbered if taken."""
     title, body = split_title(story)
@@ -66,8 +82,7 @@ def new_production(
     story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener
 ) -> Production:
     """Plans a story into a new production; on bad input the folder is removed again, so that nothing is half-written."""
-    for path in references.values():
-        load_reference(path)
+    check_references(settings, references)
     target = folder or default_folder(story)
     existed = target.exists()
     production = Production.create(target, story, settings)
@@ -132,6 +147,7 @@ def revise(production: Production, settings: Settings, note: str, tell: Listener
 
 def shoot(production: Production, settings: Settings, order: Order, ask: Any, tell: Listener) -> FilmReport:
     """Shoots what the order says, and cuts if it says so."""
+    check_references(settings, order.references or {})
     with production.lock():
         production.clear_rolling()
         director = Director(production, settings, order, tell)

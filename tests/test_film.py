@@ -211,7 +211,7 @@ def test_a_reference_of_the_user_is_pinned_and_shown_to_the_critic(
     tmp_path: Path, story: str, tiny_bundle: Path
 ) -> None:
     Image.new("RGBA", (40, 30), (200, 30, 30, 128)).save("fox.png")
-    run("plan", story, "--generator", tiny_bundle, "-o", "film", "--reference", "Fox=fox.png")
+    run("plan", story, "--generator", tiny_bundle, "--memory", "shots(3)+window(1)", "-o", "film", "--reference", "Fox=fox.png")
     fox = next(e for e in Production.open(tmp_path / "film").read_script().entities if e.name == "fox")
     image = Image.open(tmp_path / "film" / fox.references[0].path)
     assert image.mode == "RGB"
@@ -240,12 +240,10 @@ def test_unusable_references_are_refused_before_anything_is_written(
     assert not (tmp_path / "film").exists()
 
 
-def test_a_reference_that_names_nobody_is_refused(tmp_path: Path, story: str) -> None:
+def test_a_reference_that_names_nobody_is_refused(tmp_path: Path, story: str, tiny_bundle: Path) -> None:
     Image.new("RGB", (32, 32)).save("wolf.png")
-    assert (
-        "names nobody"
-        in run("film", story, "--generator", "theatre", "-o", "film", "--reference", "wolf=wolf.png", code=2).output
-    )
+    options = ("--generator", tiny_bundle, "--memory", "shots(3)+window(1)", "-o", "film")
+    assert "names nobody" in run("film", story, *options, "--reference", "wolf=wolf.png", code=2).output
     assert not (tmp_path / "film").exists()
 
 
