@@ -319,6 +319,25 @@ def circle(
 
 
 @app.command()
+def rename(
+    folder: DirArg,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The entity's name or id.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    json: JsonOpt = False,
+    debug: DebugOpt = False,
+) -> None:
+    """Renames a character, a prop or a place everywhere the script names it."""
+    with reported(debug):
+        from .agents import session
+        from .console.display import open_display
+
+        production, _ = _open(folder, {})
+        places = session.rename(production, old, new)
+        said = "\n".join(places) or f"nothing says {old!r} any more"
+        open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), places=places)
+
+
+@app.command()
 def cut(
     folder: DirArg, json: JsonOpt = False, quiet: QuietOpt = False, verbose: VerboseOpt = False, debug: DebugOpt = False
 ) -> None:

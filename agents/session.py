@@ -13,13 +13,14 @@ from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
+from ..storyboard.rename import rename_entity, still_called
 from ..storyboard.stage import open_generator
 from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
 from .crew import check_crew, hire
-from .current import SHOT_BEFORE, ShotState
+from .current import SHOT_BEFORE, CurrentTakes, ShotState
 from .director import Director, Order, cut_film, plan_story
 from .estimate import cost_of_planning, cost_of_shooting
 from .events import Event, Listener
@@ -293,6 +294,20 @@ def circle_take(production: Production, shot_id: str, take: int) -> None:
         production.log("circle", shot=shot_id, take=take)
 
 
+def rename(production: Production, old: str, new: str) -> list[str]:
+    """Renames an entity everywhere the script names it; returns the places.
+
+    Raises:
+        InputError: nobody is called so, or somebody else is called that already.
+    """
+    with production.lock():
+        renamed = rename_entity(production.read_script(), old, new)
+        if renamed.places:
+            production.write_script(renamed.script)
+            production.log("rename", old=old, new=new, places=renamed.places)
+    return renamed.places
+
+
 def check(path: Path) -> dict[str, Any]:
     """Validates a production or a script file and lays it out; seconds are those of the chunk grid.
 
@@ -316,7 +331,8 @@ def check(path: Path) -> dict[str, Any]:
     for shot in script.shots():
         if shot.opens_with:
             read_footage(production.inside(shot.opens_with), width=64, height=64, fps=profile.fps, frames=1)
-    timeline = build_timeline(script, profile)
+    timeline = CurrentTakes(production, chosen, script, profile).timeline
+    lines = production.shot_lines()
     damaged = []
     for shot in script.shots():
         folder = production.folder / "takes" / shot.id
@@ -330,8 +346,17 @@ def check(path: Path) -> dict[str, Any]:
         "title": script.title, "seconds": round(timeline.seconds, 3), "planned_seconds": round(script.seconds(), 3),
         "frames": timeline.frames, "fps": timeline.fps,
         "shots": [
-            {"position": t.position, "shot": t.shot_id, "seconds": round(t.seconds, 3), "planned_seconds": t.planned_seconds,
-             "cut_frame": t.cut_frame, "chunks": t.chunks}
-            for t in timeline.shots
+            {"position": t.position, "shot": t.shot_id, "line": lines.get(t.shot_id), "seconds": round(t.seconds, 3),
+             "planned_seconds": t.planned_seconds, "cut_frame": t.cut_frame, "chunks": t.chunks,
+             "prompt_changes": [
+                 {"at_seconds": change.at_seconds, "chunk": chunk, "action": change.action}
+                 for change, (chunk, _) in zip(sorted(shot.prompt_changes, key=lambda c: c.at_seconds), t.prompt_changes, strict=False)
+             ]}
+            for t, shot in zip(timeline.shots, script.shots(), strict=True)
+        ],
+        "notes": [
+            f"entity {entity} is called {script.entity(entity).name!r}, but shot {', '.join(shots)} says {entity!r}: "
+            f"'filmwright rename {production.folder} {entity} {script.entity(entity).name!r}' changes it everywhere"
+            for entity, shots in still_called(script).items()
         ],
     }  # fmt: skip

@@ -90,8 +90,13 @@ def check_table(found: dict[str, Any]) -> str:
     ]
     for shot in found["shots"]:
         lines.append(
-            f"{shot['position']:>4}  {shot['shot']:<6} {shot['planned_seconds']:>6.2f} s -> {shot['seconds']:.2f} s ({shot['chunks']} chunks), cut at frame {shot['cut_frame']}"
+            f"{shot['position']:>4}  {shot['shot']:<6} {shot['planned_seconds']:>6.2f} s -> {shot['seconds']:.2f} s ({shot['chunks']} chunks), cut at frame {shot['cut_frame']}, line {shot['line']}"
         )
+        for change in shot["prompt_changes"]:
+            lines.append(
+                f"{'':12}at {change['at_seconds']:g} s, from chunk {change['chunk'] + 1} on: {change['action'][:80]}"
+            )
+    lines += found["notes"]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,7 @@ def _draw_policy(written: str, target: Path, display: Display) -> None:
 @export_app.command("fountain")
 def export_fountain(
     folder: DirArg,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where to (default: DIR/film.fountain).")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where to, - for standard output (default: DIR/film.fountain).")] = None,
     json: JsonOpt = False, debug: DebugOpt = False,
 ) -> None:  # fmt: skip
     """Writes the script as a screenplay in Fountain; shot data stands in notes, and reads back."""
@@ -100,5 +101,9 @@ def export_fountain(
         from .display import open_display
 
         target = out or folder / "film.fountain"
-        write_text(target, write_fountain(Production.open(folder).read_script()))
+        screenplay = write_fountain(Production.open(folder).read_script())
+        if str(target) == "-":
+            sys.stdout.write(screenplay)
+            return
+        write_text(target, screenplay)
         open_display(as_json=json, quiet=True, verbose=False).result(str(target), screenplay=str(target))

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from .defaults import DEFAULT_GENERATOR
@@ -104,13 +104,32 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
-def explain(error: ValidationError, path: Path) -> str:
-    """The first problem of a validation as one line: file, place, value, reason."""
+def explain(error: ValidationError, path: Path, data: Any = None) -> str:
+    """The first problem of a validation as one line: file, line, place, value, reason.
+
+    Args:
+        data: the file as it was loaded, which knows its lines.
+    """
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}: {place + ': ' if place else ''}{reason}{more}"
+    line = f":{line_of(data, first['loc'])}" if data is not None else ""
+    return f"{path}{line}: {place + ': ' if place else ''}{reason}{more}"
+
+
+def line_of(data: Any, place: Sequence[int | str]) -> int:
+    """The line of a place in a loaded YAML file, from 1: of the nearest place above it that is there."""
+    line, node = 1, data
+    for part in place:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line
 
 
 class Production:
@@ -179,7 +198,16 @@ class Production:
         try:
             return Script.model_validate(data)
         except ValidationError as error:
-            raise InputError(explain(error, self.script_path)) from None
+            raise InputError(explain(error, self.script_path, data)) from None
+
+    def shot_lines(self) -> dict[str, int]:
+        """The line of script.yaml, from 1, on which each shot begins, by its id."""
+        data = read_yaml(self.script_path)
+        return {
+            str(shot["id"]): scene["shots"].lc.item(index)[0] + 1
+            for scene in data["scenes"]
+            for index, shot in enumerate(scene["shots"])
+        }
 
     def write_script(self, script: Script) -> None:
         """Writes the script; comments of an existing file survive."""
@@ -189,10 +217,11 @@ class Production:
     def read_settings(self) -> Settings:
         if not self.settings_path.exists():
             return Settings()
+        data = read_yaml(self.settings_path)
         try:
-            return Settings.model_validate(dict(read_yaml(self.settings_path) or {}))
+            return Settings.model_validate(data or {})
         except ValidationError as error:
-            raise InputError(explain(error, self.settings_path)) from None
+            raise InputError(explain(error, self.settings_path, data)) from None
 
     def write_settings(self, settings: Settings) -> None:
         self._write_yaml(self.settings_path, settings.model_dump(mode="json"))

@@ -211,7 +211,18 @@ def test_a_reference_of_the_user_is_pinned_and_shown_to_the_critic(
     tmp_path: Path, story: str, tiny_bundle: Path
 ) -> None:
     Image.new("RGBA", (40, 30), (200, 30, 30, 128)).save("fox.png")
-    run("plan", story, "--generator", tiny_bundle, "--memory", "shots(3)+window(1)", "-o", "film", "--reference", "Fox=fox.png")
+    run(
+        "plan",
+        story,
+        "--generator",
+        tiny_bundle,
+        "--memory",
+        "shots(3)+window(1)",
+        "-o",
+        "film",
+        "--reference",
+        "Fox=fox.png",
+    )
     fox = next(e for e in Production.open(tmp_path / "film").read_script().entities if e.name == "fox")
     image = Image.open(tmp_path / "film" / fox.references[0].path)
     assert image.mode == "RGB"
