@@ -181,7 +181,9 @@ class Director:
         """Acts on what was said about a chunk. A take that is not live any more is rolled again up to that chunk first."""
         if not self.floor.rolling(state["position"], state["take"]):
             return {"decision": "resume"}
-        return {"decision": self._follow({"decision": state["decision"], "text": state.get("text", "")})}  # type: ignore[typeddict-item]
+        answer = answer_of(state)
+        assert answer is not None
+        return {"decision": self._follow(answer)}
 
     def _follow(self, answer: Answer) -> str:
         """approve: go on without asking again. modify: the chunk is drawn anew under another prompt. reject: it is drawn anew."""

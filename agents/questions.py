@@ -9,6 +9,7 @@ from ..storyboard.production import Production, ReviewPoint
 
 Decision = Literal["approve", "modify", "reject", "terminate"]
 """approve: go on. modify: go on with the given text. reject: do it again. terminate: stop here, keep everything."""
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 
 class Answer(TypedDict):
@@ -37,12 +38,12 @@ Asker = Callable[[Question], Answer]
 
 
 def answer_of(entry: Mapping[str, Any]) -> Answer | None:
-    """The answer in an entry of the log."""
-    decision = entry.get("decision")
-    if decision not in get_args(Decision):
+    """The answer in an entry of the log, or in the director's state."""
+    decision = next((known for known in DECISIONS if known == entry.get("decision")), None)
+    if decision is None:
         return None
     text = entry.get("text")
-    return {"decision": decision, "text": text} if isinstance(text, str) else {"decision": decision}
+    return {"decision": decision, "text": text} if isinstance(text, str) and text else {"decision": decision}
 
 
 def answer_about(production: Production, about: str) -> Answer | None:

@@ -262,3 +262,55 @@ def test_a_generator_that_fails_for_a_reason_outside_is_told_without_calling_it_
     monkeypatch.setattr(rollout, "sample", full)
     said = run("shoot", made, "--shots", "1", "--again", "--debug", code=1).output
     assert "not enough memory" in said and "unexpected" not in said
+
+
+def test_a_dry_run_says_what_paid_models_will_cost(made: Path, tmp_path: Path) -> None:
+    script = tmp_path / "critic.json"
+    script.write_text("[]", encoding="utf-8")
+    paid = ("--critic", f"scripted:{script}")
+    found = answer("shoot", made, "--dry-run", "--again", *paid)
+    (critic,) = found["models"]
+    assert (critic["calls"], critic["dollars"], critic["after"]) == (found["chunks"], None, "a guess")
+    assert found["cost"] is None and "price unknown" in run("shoot", made, "--dry-run", "--again", *paid).stdout
+    production = Production.open(made)
+    production.write_settings(production.read_settings().model_copy(update={"price": (1.0, 2.0), "takes": 2}))
+    production.log("call", **{"model": paid[1], "for": "View", "sent_tokens": 1000, "received_tokens": 100})
+    found = answer("shoot", made, "--dry-run", "--again", *paid)
+    (critic,) = found["models"]
+    assert (critic["calls"], critic["after"]) == (2 * found["chunks"], "calls of this film")
+    assert found["cost"] == pytest.approx(2 * found["chunks"] * (1000 * 1.0 + 100 * 2.0) / 1e6)
+    assert answer("shoot", made, "--dry-run", *paid)["models"] == []  # nothing to shoot, nothing to look at
+
+
+def test_a_dry_run_before_the_plan_says_what_planning_will_cost(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("[]", encoding="utf-8")
+    (made / "script.yaml").unlink()
+    production = Production.open(made)
+    settings = production.read_settings().model_copy(
+        update={"planner": f"scripted:{tmp_path / 'plan.json'}", "price": (1.0, 2.0)}
+    )
+    production.write_settings(settings)
+    found = answer("shoot", made, "--dry-run")
+    assert found["models"][0]["role"] == "planner" and found["models"][0]["calls"] > 3 and found["cost"] > 0
+    assert "would plan the story first" in run("shoot", made, "--dry-run").stdout
+
+
+def test_a_take_that_goes_on_and_is_killed_goes_on_to_the_same_latents(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shots_of(made)[0]
+    edit(made, lambda script: setattr(next(script.shots()), "seconds", first.seconds + 2.0))
+    shutil.copytree(made, tmp_path / "whole")
+    run("shoot", tmp_path / "whole")
+    step, steps = ModelRollout.step, iter(range(9))
+
+    def stopped(self: ModelRollout) -> Any:
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(ModelRollout, "step", stopped)
+    run("shoot", made, code=130)
+    monkeypatch.setattr(ModelRollout, "step", step)
+    run("shoot", made)
+    assert all(map(np.array_equal, latents(made, first.id, 2), latents(tmp_path / "whole", first.id, 2)))
