@@ -100,7 +100,7 @@ class CurrentTakes:
         assert choice is not None
         why = self.why_stale(take, position)
         others = self._others(position, take.take) if why else ()
-        return ShotState(shot, timing, take, choice.by, why, others, self._notes(take, shot, timing) if not why else ())
+        return ShotState(shot, timing, take, choice.by, why, others, self._notes(take, shot, timing, why))
 
     def why_stale(self, take: TakeRecord, position: int) -> tuple[str, ...]:
         """In a word or two each, why a take does not show what the script asks for; empty when it does."""
@@ -141,6 +141,15 @@ class CurrentTakes:
     def in_film(self) -> dict[str, TakeRecord]:
         """The circled takes, by shot id, that can be joined: whole ones of this picture size and chunk length."""
         return {shot_id: take for shot_id, take in self._takes.items() if take is not None and self._fits(take)}
+
+    def cut_mark(self) -> str:
+        """A digest of what the film is joined of: takes and their frames, transitions, lines, title."""
+        takes = self.in_film()
+        parts = [
+            (shot.id, takes[shot.id].take if shot.id in takes else None, timing.frames, shot.transition_in, shot.lines)
+            for shot, timing in zip(self.shots, self.timeline.shots, strict=True)
+        ]
+        return dependency_hash(self.script.title, self.script.logline, self.script.titles, parts)
 
     def starts_from(self, position: int) -> str | None:
         """The take that a shot goes on from, and how many of its chunks; None for a new set-up and for the first shot."""
@@ -235,13 +244,15 @@ class CurrentTakes:
                 found.append(number)
         return tuple(found)
 
-    def _notes(self, take: TakeRecord, shot: Shot, timing: ShotTiming) -> tuple[str, ...]:
+    def _notes(self, take: TakeRecord, shot: Shot, timing: ShotTiming, why: tuple[str, ...]) -> tuple[str, ...]:
         found = []
-        if timing.frames < take.frames:
+        if SECONDS in why:
+            found.append(f"the film has {timing.seconds:.2f} of {timing.asked_frames / self.timeline.fps:.2f} s")
+        elif timing.frames < take.frames:
             found.append(f"trimmed to {timing.seconds:.2f} of {take.frames * timing.seconds / timing.frames:.2f} s")
         elif take.asked is not None and take.asked.seconds != shot.seconds:
             found.append(f"{shot.seconds:g} s are the same {timing.frames} frames as {take.asked.seconds:g} s")
-        if take.asked is not None and take.asked.words != self._words(shot):
+        if not why and take.asked is not None and take.asked.words != self._words(shot):
             lost = shot_prompt(self.script, shot, self._profile)[1]
             because = f": {'; '.join(lost)}" if lost else ""
             found.append(f"edited, but {self._profile.name} is asked for the same{because}")

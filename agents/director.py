@@ -410,6 +410,10 @@ def cut_film(production: Production, settings: Settings, floor: Floor, tell: Lis
     """Joins the circled takes; a missing shot is stood in for by its drawing."""
     script, timeline, profile = floor.script(), floor.timeline(), floor.profile
     takes = floor.current.in_film()
+    for state in floor.current.states():
+        if state.why and state.shot.id in takes:
+            text = f"shot {state.shot.id}: take {takes[state.shot.id].take} is in the film, though stale ({', '.join(state.why)})"
+            tell(Event("warning", {"text": text}))
     stand_ins: dict[str, Path] = {}
     for timing in timeline.shots:
         if timing.shot_id not in takes:
@@ -418,7 +422,7 @@ def cut_film(production: Production, settings: Settings, floor: Floor, tell: Lis
             stand_ins[timing.shot_id] = path
     report = assemble(production, script, timeline, profile, takes, stand_ins)
     write_storyboard(production, script, timeline)
-    production.log("cut", frames=report.frames, missing=list(report.missing))
+    production.log("cut", frames=report.frames, missing=list(report.missing), of=floor.current.cut_mark())
     tell(
         Event(
             "cut",

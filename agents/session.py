@@ -249,7 +249,14 @@ def status(production: Production, settings: Settings) -> dict[str, Any]:
         "seconds": round(timeline.seconds, 3), "frames": timeline.frames,
         "shots": [_shot_status(state) for state in floor.current.states()],
         "film": str(production.film_path) if production.film_path.exists() else None,
+        "film_current": _last_cut(production) in (None, floor.current.cut_mark()),
     }  # fmt: skip
+
+
+def _last_cut(production: Production) -> str | None:
+    """The mark of the film's last cut; None where the log does not say."""
+    cuts = [entry.get("of") for entry in production.read_log() if entry.get("event") == "cut"]
+    return str(cuts[-1]) if cuts and cuts[-1] else None
 
 
 def _shot_status(state: ShotState) -> dict[str, Any]:

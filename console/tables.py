@@ -14,20 +14,28 @@ from ..templates.script_template import ScriptTemplate
 
 def status_table(found: dict[str, Any]) -> str:
     lines = [f"{found['title']} · {found['seconds']:.2f} s · {found['generator']} · {found['folder']}"]
-    for shot in found["shots"]:
+    states = [
+        f"stale ({', '.join(shot['why'])})" if shot["state"] == "stale" else shot["state"] for shot in found["shots"]
+    ]
+    width = max(map(len, states), default=0)
+    for shot, state in zip(found["shots"], states, strict=True):
         score = f"{shot['score']:.2f}" if shot["score"] is not None else "    "
         take = f"take {shot['take']}" if shot["take"] else ""
-        state = f"stale ({', '.join(shot['why'])})" if shot["state"] == "stale" else shot["state"]
         said = (
             f" · {shot['verdict']}"
             if shot["verdict"] and (shot["looked"] or not shot["verdict"].startswith("continue"))
             else ""
         )
         lines.append(
-            f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {state:<9} {take:<8}{score}  {shot['action'][:60]}{said}"
+            f"{shot['position']:>4}  {shot['shot']:<6} {shot['size']:<4} {shot['seconds']:>6.2f} s  {state:<{width}}  {take:<8}{score}  {shot['action'][:60]}{said}"
         )
         lines += [f"        {note}" for note in _shot_notes(shot)]
-    lines.append(f"film: {found['film'] or 'not cut yet'}")
+    old = (
+        ""
+        if found["film_current"]
+        else f" (an older cut: 'filmwright cut {found['folder']}' joins what is circled now)"
+    )
+    lines.append(f"film: {found['film']}{old}" if found["film"] else "film: not cut yet")
     return "\n".join(lines)
 
 
@@ -54,20 +62,24 @@ def dry_run_table(found: dict[str, Any]) -> str:
     lines = []
     for shot in found["shoot"]:
         how = (
-            f"take {shot['continues']} goes on for {shot['chunks']} chunks"
+            f"take {shot['continues']} goes on for {_count(shot['chunks'], 'chunk')}"
             if shot["continues"]
-            else f"{shot['chunks']} chunks"
+            else _count(shot["chunks"], "chunk")
         )
         lines.append(f"{shot['position']:>4}  {shot['shot']:<6} {', '.join(shot['why'])}: {how}")
     lines += [f"      {c['shot']:<6} take {c['take']} shows it already: it is circled" for c in found["circle"]]
     seconds = found["estimated_seconds"]
     guess = "time unknown before the first take" if seconds is None else f"about {seconds:.0f} s"
     total = (
-        f"would shoot {len(found['shoot'])} shots, {found['chunks']} chunks, {guess}"
+        f"to shoot: {_count(len(found['shoot']), 'shot')}, {_count(found['chunks'], 'chunk')}, {guess}"
         if found["shoot"]
         else "nothing to shoot"
     )
     return "\n".join([*lines, total, *_costs(found)])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _costs(found: dict[str, Any]) -> list[str]:
@@ -79,7 +91,7 @@ def _costs(found: dict[str, Any]) -> list[str]:
         tokens = f", {model['sent_tokens']} + {model['received_tokens']} tokens" if not model["pictures"] else ""
         dollars = "price unknown: say --price" if model["dollars"] is None else f"about {model['dollars']:.4f} dollars"
         lines.append(
-            f"{model['role']} {model['model']}: about {model['calls']} calls{tokens}, {dollars} (after {model['after']})"
+            f"{model['role']} {model['model']}: about {_count(model['calls'], 'call')}{tokens}, {dollars} (after {model['after']})"
         )
     return lines
 

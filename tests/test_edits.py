@@ -93,7 +93,9 @@ def test_a_shot_made_shorter_is_trimmed_to_the_frame_without_shooting(made: Path
     own = answer("status", made)["shots"][0]["seconds"]
     edit(made, lambda script: setattr(next(script.shots()), "seconds", 0.9))
     assert answer("shoot", made, "--dry-run")["shoot"] == []
+    assert "an older cut" in run("status", made).stdout
     run("cut", made)
+    assert "an older cut" not in run("status", made).stdout
     assert count_frames(made / "film.mp4") == before - round(own * 16) + round(0.9 * 16)
     assert "trimmed to 0.88 of" in run("status", made).stdout
     clip = next(iter(opentimelineio.adapters.read_from_file(str(made / "film.otio")).find_clips()))
@@ -183,10 +185,11 @@ def test_any_whole_take_can_be_circled_and_is_in_the_film_with_its_own_length(ma
     edit(made, lambda script: setattr(next(script.shots()), "seconds", first.seconds + 1.0))
     run("film", made)
     run("circle", made, first.id, 1)
-    run("cut", made)
+    assert "take 1 is in the film, though stale (seconds)" in run("cut", made).output
     found = answer("status", made)
     assert count_frames(made / "film.mp4") == found["frames"]
     assert found["shots"][0]["state"] == "stale" and found["shots"][0]["why"] == ["seconds"]
+    assert found["shots"][0]["notes"][0].startswith("the film has")
 
 
 def test_a_shot_that_goes_on_from_another_is_stale_when_that_ends_otherwise(made: Path) -> None:
