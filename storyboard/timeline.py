@@ -85,6 +85,8 @@ def build_timeline(script: Script, profile: Profile, held: Mapping[str, Held] | 
     """
     takes = held or {}
     grid = _Grid(profile)
+    silent = any(take.seconds is None for take in takes.values())
+    without_takes = {shot.shot_id: shot.chunks for shot in build_timeline(script, profile).shots} if silent else {}
     planned = done = Fraction(0)
     chunks = frames = 0
     timings: list[ShotTiming] = []
@@ -97,7 +99,7 @@ def build_timeline(script: Script, profile: Profile, held: Mapping[str, Held] | 
         if take is None:
             length = max(1, round(planned - done))
             asked = count = grid.frames(length, fresh)
-        elif _as_made(take, shot.seconds, exact):
+        elif _as_made(take, shot.seconds, exact, without_takes.get(shot.id)):
             length, asked = take.chunks, take.cut_frames or take.frames
             count = min(asked, take.frames)
         else:
@@ -129,11 +131,11 @@ def changes_on_grid(shot: Shot, chunks: int, profile: Profile) -> tuple[tuple[in
     return _Grid(profile).changes(shot, chunks)
 
 
-def _as_made(take: Held, seconds: float, exact: Fraction) -> bool:
+def _as_made(take: Held, seconds: float, exact: Fraction, without_takes: int | None) -> bool:
     """Whether a shot still has the length for which its take was made."""
     if take.seconds is not None:
         return take.seconds == seconds
-    return abs(take.chunks - exact) < 1  # either way of rounding its seconds to chunks
+    return take.chunks == without_takes or abs(take.chunks - exact) < 1  # either way of rounding its seconds to chunks
 
 
 class _Grid:
