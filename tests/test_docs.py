@@ -16,7 +16,10 @@ from filmwright.templates.loader import template_names
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
-PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/memory.md", "docs/models.md")}
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "docs/editing.md", "docs/memory.md", "docs/models.md")
+}
 
 
 def commands(page: str) -> list[list[str]]:
@@ -28,7 +31,9 @@ def commands(page: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 10), ("docs/memory.md", 3), ("docs/models.md", 3)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("README.md", 10), ("docs/editing.md", 6), ("docs/memory.md", 3), ("docs/models.md", 3)]
+)
 def test_the_commands_of_a_page_run_in_their_order(
     tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, page: str, least: int
 ) -> None:
