@@ -115,12 +115,10 @@ class Floor:
         state = current.state(position)
         shot, timing = state.shot, state.timing
         base = state.take if state.todo == "continue" and not anew else None
-        given = self._given(base) if base else None
-        if given is None:
-            base, given = (
-                None,
-                [(chunk, None) for chunk in opening_chunks(self.production, shot, timing, self.generator)],
-            )
+        given = self._chunks_of(base) if base else []
+        if not given:
+            base = None
+            given = [(chunk, None) for chunk in opening_chunks(self.production, shot, timing, self.generator)]
         before = [(s, t.chunks) for s, t in zip(current.shots[: position - 1], current.timeline.shots, strict=False)]
         retake = self._reel.wind(before)
         number = self._next_number(shot)
@@ -129,11 +127,8 @@ class Floor:
         for note in notes:
             self.tell(Event("note", {"shot": shot.id, "note": note}))
         prompt = dict(base.prompts)[0] if base else asked_prompt
-        pins = (
-            self._pins_of(base).get(0, [])
-            if base
-            else pinned_images(self.production, current.script, shot, self.profile)
-        )
+        asked_pins = pinned_images(self.production, current.script, shot, self.profile)
+        pins = self._pins_of(base).get(0, []) if base else asked_pins
         width, height = self.profile.delivered_size
         self._reel.rollout.begin_shot(
             prompt, shot=shot.id, take=number, references=pins, continuity=shot.continuity, retake=retake
@@ -150,10 +145,9 @@ class Floor:
             Event("shot", {"shot": shot.id, "position": position, "of": len(current.shots), "take": number, "chunks": timing.chunks, "prompt": prompt})
         )  # fmt: skip
 
-    def _given(self, base: TakeRecord) -> list[GivenChunk] | None:
-        """The chunks of a take that another one goes on from; None where one of them is damaged."""
-        chunks = read_take_chunks(self.production, base)
-        return [(chunk.latents, chunk.state) for chunk in chunks] if chunks is not None else None
+    def _chunks_of(self, base: TakeRecord) -> list[GivenChunk]:
+        """The chunks of a take that another one goes on from; none where one of them is damaged."""
+        return [(chunk.latents, chunk.state) for chunk in read_take_chunks(self.production, base) or ()]
 
     def _pins_of(self, base: TakeRecord) -> dict[int, list[Path]]:
         return {since: [self.production.inside(path) for path in paths] for since, paths in base.references}
@@ -289,9 +283,12 @@ class Floor:
             self.production.log("pin", shot=take.shot.id, take=take.number, chunk=len(take.latents), references=names)
 
     def rewind(self, chunks: int) -> None:
-        """Drops the last chunks; they are drawn anew."""
+        """Drops the last chunks; they are drawn anew. Chunks that were there before the shot was made stay."""
         take = self.take
-        chunks = min(chunks, len(take.latents))
+        take.interventions += 1
+        chunks = min(chunks, len(take.latents) - len(take.given))
+        if chunks < 1:
+            return
         self._reel.rollout.rewind(chunks)
         kept = len(take.latents) - chunks
         for index in range(kept, len(take.latents)):
@@ -300,7 +297,6 @@ class Floor:
         del take.latents[kept:], take.firsts[kept:], take.frames[kept:]
         take.prompts = [(since, text) for since, text in take.prompts if since <= kept]
         take.pins = [(since, pins) for since, pins in take.pins if since <= kept]
-        take.interventions += 1
 
     def spend_intervention(self) -> None:
         self.take.interventions += 1

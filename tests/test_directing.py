@@ -272,10 +272,9 @@ def test_a_production_keeps_the_policy_of_a_memory_file(tiny_bundle: Path, story
 def test_looks_are_left_to_the_picture_a_person_gave(tiny_bundle: Path, story: str, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (20, 20, 250)).save(tmp_path / "fox.png")
     prompts = {}
-    for memory in ("window(1)", "shots(2)+window(1)"):
-        events = film(
-            tiny_bundle, story, tmp_path / memory, "--memory", memory, "--reference", f"fox={tmp_path / 'fox.png'}"
-        )
+    given = ("--reference", f"fox={tmp_path / 'fox.png'}")
+    for memory, options in (("window(1)", ()), ("shots(2)+window(1)", given)):
+        events = film(tiny_bundle, story, tmp_path / memory, "--memory", memory, *options)
         prompts[memory] = [
             event["prompt"] for event in events if event["event"] == "shot" and " fox " in event["prompt"]
         ]
