@@ -23,7 +23,7 @@ def status_table(found: dict[str, Any]) -> str:
         take = f"take {shot['take']}" if shot["take"] else ""
         said = (
             f" · {shot['verdict']}"
-            if shot["verdict"] and (shot["looked"] or not shot["verdict"].startswith("continue"))
+            if shot["verdict"] and (shot["looked"] or not shot["verdict"].startswith(("continue", "ask")))
             else ""
         )
         lines.append(
