@@ -275,22 +275,25 @@ def shoot(
 ) -> None:  # fmt: skip
     """Shoots what changed, or the shots you name."""
     with reported(debug):
-        from .agents import session
-        from .agents.director import Order
+        from .agents.edits import parse_shots
         from .console.display import open_display
-        from .console.review import terminal_asker
 
-        positions = session.parse_shots(shots)
+        positions = parse_shots(shots)
         production, settings = _open(
             folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review)
         )
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:
+                from .agents import status as standing
                 from .console.tables import dry_run_table
 
-                found = session.dry_run(production, settings, positions, again)
+                found = standing.dry_run(production, settings, positions, again)
                 display.result(dry_run_table(found), **found)
                 return
+            from .agents import session
+            from .agents.director import Order
+            from .console.review import terminal_asker
+
             order = Order(positions, again, cut=False, references=_references(reference), debug=debug)
             report = session.shoot(production, settings, order, terminal_asker(display, str(folder)), display)
         if not report.stopped:
@@ -309,11 +312,11 @@ def circle(
 ) -> None:  # fmt: skip
     """Chooses another take of a shot for the cut, and for the history of the shots after it."""
     with reported(debug):
-        from .agents import session
+        from .agents import edits
         from .console.display import open_display
 
         production, _ = _open(folder, {})
-        session.circle_take(production, shot, take)
+        edits.circle_take(production, shot, take)
         said = f"shot {shot}: take {take} is circled; 'filmwright cut {folder}' joins the film"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), shot=shot, take=take)
 
@@ -328,11 +331,11 @@ def rename(
 ) -> None:
     """Renames a character, a prop or a place everywhere the script names it."""
     with reported(debug):
-        from .agents import session
+        from .agents import edits
         from .console.display import open_display
 
         production, _ = _open(folder, {})
-        places = session.rename(production, old, new)
+        places = edits.rename(production, old, new)
         said = "\n".join(places) or f"nothing says {old!r} any more"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), places=places)
 
@@ -356,12 +359,12 @@ def cut(
 def status(folder: DirArg, json: JsonOpt = False, debug: DebugOpt = False) -> None:
     """Says where a production stands, shot by shot."""
     with reported(debug):
-        from .agents import session
+        from .agents import status as standing
         from .console.display import open_display
         from .console.tables import status_table
 
         production, settings = _open(folder, {})
-        found = session.status(production, settings)
+        found = standing.status(production, settings)
         open_display(as_json=json, quiet=True, verbose=False).result(status_table(found), **found)
 
 
@@ -372,11 +375,11 @@ def check(
 ) -> None:  # fmt: skip
     """Validates a production and shows its shots on the chunk grid."""
     with reported(debug):
-        from .agents import session
+        from .agents import status as standing
         from .console.display import open_display
         from .console.tables import check_table
 
-        found = session.check(path)
+        found = standing.check(path)
         open_display(as_json=json, quiet=True, verbose=False).result(check_table(found), **found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production, Settings
-from ..storyboard.stage import open_generator
+from ..storyboard.stage import read_profile
 from .casting import Painter
 from .critic import Critic, MeasuredCritic, NoCritic, is_critic
 from .events import Event, Listener
@@ -95,7 +95,7 @@ def hire_planner(production: Production, settings: Settings, tell: Listener) -> 
     def heard(report: PassReport) -> None:
         tell(Event("pass", {"name": report.name, "kept": report.kept, "repaired": report.repaired}))
 
-    profile = open_generator(settings.generator, settings.memory).profile
+    profile = read_profile(settings.generator, settings.memory)
     model = hire(settings.planner, production, settings, tell)
     return ModelPlanner(model, PassStore(production.folder / "plan"), profile.vocabulary, heard)
 
@@ -108,5 +108,5 @@ def hire_critic(production: Production, settings: Settings, tell: Listener) -> C
         return MeasuredCritic()
     from .viewer import Viewer
 
-    simple = open_generator(settings.generator, settings.memory).profile.prompt_style == "caption"
+    simple = read_profile(settings.generator, settings.memory).prompt_style == "caption"
     return Viewer(hire(settings.critic, production, settings, tell), MeasuredCritic(), simple)

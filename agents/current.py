@@ -71,7 +71,7 @@ class CurrentTakes:
     """
 
     def __init__(self, production: Production, settings: Settings, script: Script, profile: Profile) -> None:
-        self._production, self._settings, self._profile = production, settings, profile
+        self._production, self._settings, self.profile = production, settings, profile
         self._digests: dict[Path, str] = {}
         self._choices: dict[str, Choice | None] = {}
         self._takes: dict[str, TakeRecord | None] = {}
@@ -121,9 +121,9 @@ class CurrentTakes:
             footage=self._footage(shot),
             continuity=shot.continuity,
             seed=self._settings.seed,
-            weights=f"{self._profile.name} {self._profile.weights}",
-            memory=self._profile.memory,
-            size=self._profile.delivered_size,
+            weights=f"{self.profile.name} {self.profile.weights}",
+            memory=self.profile.memory,
+            size=self.profile.delivered_size,
             seconds=shot.seconds,
             words=self._words(shot),
         )
@@ -131,8 +131,8 @@ class CurrentTakes:
     def depends(self, shot: Shot, chunks: int) -> str:
         """Hash of all that a shot of so many chunks asks for. The history it grows out of is not part of it: a new take of one
         shot leaves the others as they are."""
-        asked = [list(each) for each in self._standing(shot, changes_on_grid(shot, chunks, self._profile))]
-        profile = self._profile
+        asked = [list(each) for each in self._standing(shot, changes_on_grid(shot, chunks, self.profile))]
+        profile = self.profile
         return dependency_hash(
             shot.id, asked, self._footage(shot), chunks, shot.continuity, self._settings.seed, profile.name,
             profile.weights, profile.memory, profile.delivered_size,
@@ -169,21 +169,21 @@ class CurrentTakes:
             shot_id: Held(take.chunks, take.frames, take.asked.seconds if take.asked else None, take.cut_frames)
             for shot_id, take in self.in_film().items()
         }
-        return build_timeline(self.script, self._profile, held)
+        return build_timeline(self.script, self.profile, held)
 
     def _fits(self, take: TakeRecord) -> bool:
         """Whether a take's frames are those of this generator's chunks."""
-        if take.asked is not None and take.asked.size != self._profile.delivered_size:
+        if take.asked is not None and take.asked.size != self.profile.delivered_size:
             return False
-        latents = take.chunks * self._profile.chunk_latents
-        return take.frames in (self._profile.video_frames(latents, True), self._profile.video_frames(latents, False))
+        latents = take.chunks * self.profile.chunk_latents
+        return take.frames in (self.profile.video_frames(latents, True), self.profile.video_frames(latents, False))
 
     def _standing(self, shot: Shot, changes: Sequence[tuple[int, Shot]]) -> list[tuple[int, str, list[str]]]:
         """Chunk, prompt and digests of the pinned images: of the shot's beginning and of every prompt change."""
         found = []
         for chunk, standing in [(0, shot), *changes]:
-            images = pinned_images(self._production, self.script, standing, self._profile)
-            prompt, _ = shot_prompt(self.script, standing, self._profile)
+            images = pinned_images(self._production, self.script, standing, self.profile)
+            prompt, _ = shot_prompt(self.script, standing, self.profile)
             found.append((chunk, prompt, [self._digest(path) for path in images]))
         return found
 
@@ -253,9 +253,9 @@ class CurrentTakes:
         elif take.asked is not None and take.asked.seconds != shot.seconds:
             found.append(f"{shot.seconds:g} s are the same {timing.frames} frames as {take.asked.seconds:g} s")
         if not why and take.asked is not None and take.asked.words != self._words(shot):
-            lost = shot_prompt(self.script, shot, self._profile)[1]
+            lost = shot_prompt(self.script, shot, self.profile)[1]
             because = f": {'; '.join(lost)}" if lost else ""
-            found.append(f"edited, but {self._profile.name} is asked for the same{because}")
+            found.append(f"edited, but {self.profile.name} is asked for the same{because}")
         return tuple(found)
 
 

@@ -14,7 +14,7 @@ from .. import __version__
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import GenerationFailed, Generator, Profile, open_generator
+from ..storyboard.stage import GenerationFailed, Generator, Profile, open_generator, read_profile
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
@@ -60,6 +60,7 @@ class Floor:
         self.production, self.settings, self.tell, self._debug = production, settings, listener, debug
         self._critic: Critic | None = None
         self._generator: Generator | None = None
+        self._profile: Profile | None = None
         self._reel = Reel(production, lambda: self.generator.start(settings.seed))
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
@@ -88,7 +89,10 @@ class Floor:
 
     @property
     def profile(self) -> Profile:
-        return self.generator.profile
+        """Read without the weights."""
+        if self._profile is None:
+            self._profile = read_profile(self.settings.generator, self.settings.memory)
+        return self._profile
 
     @property
     def current(self) -> CurrentTakes:

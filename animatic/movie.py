@@ -16,8 +16,9 @@ from ..storyboard.staging import stage_shot
 from ..storyboard.timeline import ShotTiming, Timeline, build_timeline
 from ..storyboard.titles import title_card, write_on
 from ..storyboard.video import ShotEncoder, save_png
+from .profile import PROFILE
 from .stage import Scene, layout_seed
-from .theatre import PROFILE, draw_frames
+from .theatre import draw_frames
 
 TITLE_SECONDS = 1.5
 DRAWN_EVERY = 2

@@ -15,15 +15,11 @@ import torch
 from torch import Tensor
 
 from ..storyboard.caption import Appearance, parse_caption
-from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.errors import FilmwrightError
 from ..storyboard.script import Continuity
 from ..storyboard.stage import Chunk, Frames, Latents, Measures, Profile
+from .profile import PROFILE, theatre_profile
 from .stage import Scene, layout_seed
-
-PROFILE = Profile(
-    name="theatre", fps=16, width=832, height=480, enlarge=1, chunk_latents=3, frames_per_latent=4, fresh_frames=4,
-    cut_stream="restart", prompt_style="caption", max_references=0, memory="script", weights="theatre (drawn)", licence="Apache-2.0",
-)  # fmt: skip
 
 
 def draw_frames(scene: Scene, seconds: Tensor) -> Frames:
@@ -135,9 +131,7 @@ class TheatreGenerator:
 
 def open_theatre(name: str, memory: str | None) -> TheatreGenerator:
     """Opens the theatre; it has no memory to choose."""
-    if memory:
-        raise InputError(f"--memory {memory} does not apply: the theatre remembers everything from the script")
-    return TheatreGenerator()
+    return TheatreGenerator(theatre_profile(name, memory))
 
 
 def sized(width: int, height: int) -> TheatreGenerator:

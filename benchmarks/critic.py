@@ -16,7 +16,8 @@ from filmwright.agents.critic import Look, MeasuredCritic
 from filmwright.agents.prompts import staging_asked
 from filmwright.animatic.stage import Scene
 from filmwright.evaluation.films import Tally
-from filmwright.generator.bundle import load_bundle, weights_folder
+from filmwright.generator.bundle import load_bundle
+from filmwright.generator.profiles import weights_folder
 from filmwright.storyboard.caption import Staging, caption
 from filmwright.storyboard.stage import open_generator
 from filmwright.storyboard.vocabulary import FULL

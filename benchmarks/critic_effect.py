@@ -28,7 +28,8 @@ from filmwright.agents.critic import Critic, Look, MeasuredCritic, NoCritic, wro
 from filmwright.agents.floor import MAX_INTERVENTIONS, MAX_TAKES
 from filmwright.agents.prompts import staging_asked
 from filmwright.evaluation.films import Tally
-from filmwright.generator.bundle import load_bundle, weights_folder
+from filmwright.generator.bundle import load_bundle
+from filmwright.generator.profiles import weights_folder
 from filmwright.generator.reader import load_reader, read
 from filmwright.storyboard.caption import CUT_MARK
 from filmwright.storyboard.stage import Frames, Generator, open_generator

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from bench import timed
 from filmwright.generator import contexts
-from filmwright.generator.bundle import BUNDLED, Bundle, load_bundle
+from filmwright.generator.bundle import Bundle, load_bundle
 from filmwright.generator.memory import PRESETS, parse_memory
+from filmwright.generator.profiles import BUNDLED
 from filmwright.generator.rollout import ModelRollout
 from filmwright.generator.sampling import Sampling
 

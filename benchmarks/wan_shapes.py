@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filmwright.generator.bundle import Bundle, BundleProfile, quiet_libraries
+from filmwright.generator.bundle import Bundle, quiet_libraries
 from filmwright.generator.memory import parse_memory
+from filmwright.generator.profiles import BundleProfile
 from filmwright.generator.rollout import ModelRollout
 from filmwright.generator.sampling import Sampling
 from filmwright.generator.transformer import CausalWanTransformer3DModel

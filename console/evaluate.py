@@ -176,7 +176,8 @@ def evaluate_loss(
         import torch
 
         from ..evaluation.flow import evaluate_flow
-        from ..generator.bundle import load_bundle, weights_folder
+        from ..generator.bundle import load_bundle
+        from ..generator.profiles import weights_folder
         from .tables import flow_table
 
         bundles = [load_bundle(weights_folder(name), torch.device("cpu")) for name in generators or [DEFAULT_GENERATOR]]
@@ -198,7 +199,8 @@ def evaluate_truth(
         import torch
 
         from ..evaluation.truth import evaluate_readers
-        from ..generator.bundle import load_bundle, reader_folder, weights_folder
+        from ..generator.bundle import load_bundle, reader_folder
+        from ..generator.profiles import weights_folder
         from ..generator.reader import load_reader
         from ..storyboard.vocabulary import FULL
         from .tables import truth_table
@@ -226,7 +228,7 @@ def evaluate_claims(
         from ..evaluation.claims import measure_claims
         from ..evaluation.claims_page import write_page
         from ..evaluation.lab import Lab
-        from ..generator.bundle import weights_folder
+        from ..generator.profiles import weights_folder
         from .tables import claims_table
 
         began = time.monotonic()

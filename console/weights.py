@@ -86,8 +86,8 @@ def models_check(
 ) -> None:  # fmt: skip
     """Opens weights, looks at every part, and rolls one small chunk."""
     with reported(debug):
-        from ..generator.bundle import weights_folder
         from ..generator.library import check as check_weights
+        from ..generator.profiles import weights_folder
         from ..generator.video_generator import default_device
         from .display import open_display
         from .tables import weights_table

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..generator.bundle import Bundle, folder_digest, load_bundle, part_folder
+from ..generator.bundle import Bundle, load_bundle
 from ..generator.memory import parse_memory
+from ..generator.profiles import folder_digest, part_folder
 from ..generator.reader import FrameReader, load_reader
 from ..generator.video_generator import VideoGenerator
 from ..storyboard.errors import InputError

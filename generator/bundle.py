@@ -5,15 +5,13 @@ transformer/  text_encoder/  tokenizer/  vae/  clip/  reader/   profile.json   R
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import platformdirs
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from ..storyboard.errors import InputError
@@ -22,38 +20,18 @@ from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
 from .pages import free_bytes
 from .precision import bf16_is_native, picture_layout
+from .profiles import BundleProfile, folder_digest, part_folder, read_bundle_profile, weights_folder
 from .reader import FrameReader, load_reader
 from .sampling import Sampling
 from .text import TextEmbedder
 from .transformer import CausalWanTransformer3DModel
 
-BUNDLED = Path(__file__).parent / "weights"
 LARGE_PARAMETERS = 50_000_000
 """Text encoders above this are offloaded."""
 BF16_PARAMETERS = 3_000_000
 """Transformers above this have products large enough for a CPU to be faster in bf16: of an Intel Xeon with AMX `mini` takes 31 instead of 56 ms a
 pass, and `nano` 7 % longer."""
-WHOLE_BYTES = 64 << 20
 FP32_BYTES = 4
-
-
-def weights_folder(name: str) -> Path:
-    """The folder of a bundled name, or the folder itself."""
-    return BUNDLED / name if (BUNDLED / name / "profile.json").is_file() else Path(name)
-
-
-def part_folder(folder: Path, part: str) -> Path:
-    """Where a part of a bundle is: in its folder, else in its base's, or the base of that."""
-    asked: list[Path] = []
-    where = folder.resolve()
-    while where not in asked and not (where / part).is_dir():
-        asked.append(where)
-        profile = where / "profile.json"
-        base = json.loads(profile.read_text(encoding="utf-8")).get("base") if profile.is_file() else None
-        if not isinstance(base, str):
-            break
-        where = (where / base).resolve()
-    return where / part if (where / part).is_dir() else folder / part
 
 
 def reader_folder(generator: str) -> Path:
@@ -67,31 +45,6 @@ def reader_folder(generator: str) -> Path:
     if not (reader / "config.json").is_file():
         raise InputError(f"{folder} has no reader: 'filmwright train nano --stage reader' makes one")
     return reader
-
-
-class BundleProfile(BaseModel):
-    """`profile.json`: what the weights' folders cannot say.
-
-    Attributes:
-        base: a folder that has the parts this one lacks, the transformer aside, relative to this one.
-        text_tokens: longest prompt, the end token included.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    licence: str
-    fps: int = 16
-    width: int = Field(ge=16, le=4096)
-    height: int = Field(ge=16, le=4096)
-    enlarge: int = 4
-    chunk_latents: int = Field(3, ge=1, le=64)
-    memory: str = "window(3)"
-    prompt_style: Literal["caption", "prose"] = "caption"
-    text_tokens: int = 32
-    prompt_floor: float | None = None
-    sampling: dict[str, Any] = {}
-    base: str | None = None
 
 
 @dataclass
@@ -135,18 +88,6 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
-
-
-def wan_profile(folder: Path) -> BundleProfile:
-    """The profile of a Wan 2.1 diffusers folder, which has none of its own."""
-    shift, scheduler = 5.0, folder / "scheduler" / "scheduler_config.json"
-    if scheduler.is_file():
-        shift = float(json.loads(scheduler.read_text(encoding="utf-8")).get("flow_shift", shift))
-    return BundleProfile(
-        name=folder.resolve().name, licence="see the weights' page", chunk_latents=3, width=832, height=480, enlarge=1, memory="window(6)",
-        prompt_style="prose", text_tokens=512,
-        sampling={"kind": "euler", "steps": 50, "shift": shift, "guidance": 5.0},
-    )  # fmt: skip
 
 
 def _load_autoencoder(path: Path, device: torch.device) -> Any:
@@ -200,18 +141,9 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
     from transformers import AutoTokenizer, UMT5EncoderModel
 
     quiet_libraries()
-    own, wan = (folder / "profile.json").is_file(), (folder / "model_index.json").is_file()
-    if not own and not wan:
-        raise InputError(
-            f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', convert some with 'filmwright models convert', or name another generator"
-        )
-    part = "profile.json" if own else "scheduler"
+    profile = read_bundle_profile(folder)
+    part = "profile.json"
     try:
-        profile = (
-            BundleProfile.model_validate(json.loads((folder / part).read_text(encoding="utf-8")))
-            if own
-            else wan_profile(folder)
-        )
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
         sampling = Sampling(**values)
         part = "transformer"
@@ -261,19 +193,3 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
     if reader is not None and vocabulary is not None:
         reader.known = vocabulary
     return Bundle(folder, profile, sampling, transformer, text, autoencoder, clip, reader, device, dtype, vocabulary)
-
-
-def folder_digest(folder: Path) -> str:
-    """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
-    digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(folder.rglob("*.safetensors")):
-        digest.update(file.name.encode())
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            if size <= WHOLE_BYTES:
-                digest.update(stream.read())
-            else:
-                digest.update(str(size).encode() + stream.read(1 << 20))
-                stream.seek(-(1 << 20), 2)
-                digest.update(stream.read())
-    return digest.hexdigest()

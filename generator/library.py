@@ -13,9 +13,10 @@ import torch
 
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.files import disk_errors
-from .bundle import BundleProfile, load_bundle, quiet_libraries
+from .bundle import load_bundle, quiet_libraries
 from .checkpoints import HEAD_WIDTH, LAYOUTS, load_strictly, load_transformer, read_tensors
 from .memory import parse_memory
+from .profiles import BundleProfile
 from .rollout import ModelRollout
 from .sampling import Sampling
 

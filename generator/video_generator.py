@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from ..storyboard.stage import Frames, Latents, Measures, Profile
-from .bundle import BUNDLED, Bundle, folder_digest, load_bundle
+from .bundle import Bundle, load_bundle
 from .measure import measure_frames
 from .memory import Memory, parse_memory
+from .profiles import BUNDLED, Stream, film_profile, folder_digest
 from .rollout import ModelRollout
 
 
@@ -49,15 +50,9 @@ class VideoGenerator:
 
     @property
     def profile(self) -> Profile:
-        p, autoencoder = self._bundle.profile, self._bundle.autoencoder
-        return Profile(
-            name=p.name, fps=p.fps, width=p.width, height=p.height, enlarge=p.enlarge, chunk_latents=self._length,
-            frames_per_latent=autoencoder.time_factor, fresh_frames=autoencoder.fresh_frames,
-            cut_stream=autoencoder.cut_stream, prompt_style=p.prompt_style,
-            max_references=self._memory.shots.keyframes if self._memory.shots else 0, memory=str(self._memory),
-            weights=self._weights, licence=p.licence, prompt_floor=p.prompt_floor,
-            prompt_tokens=p.text_tokens, vocabulary=self._bundle.vocabulary,
-        )  # fmt: skip
+        bundle = self._bundle
+        stream = Stream(bundle.autoencoder.time_factor, bundle.autoencoder.fresh_frames, bundle.autoencoder.cut_stream)
+        return film_profile(bundle.profile, self._memory, stream, self._weights, bundle.vocabulary)
 
     def start(self, seed: int) -> ModelRollout:
         return ModelRollout(self._bundle, self._memory, seed)

@@ -196,12 +196,29 @@ class Generator(Protocol):
         """Measures frames of one shot; `before`: the frames ahead of its cut."""
 
 
-REGISTRY: dict[str, str] = {
-    "mini": "filmwright.generator.video_generator:open_bundled",
-    "nano": "filmwright.generator.video_generator:open_bundled",
-    "theatre": "filmwright.animatic.theatre:open_theatre",
+@dataclass(frozen=True)
+class Registered:
+    """Where a generator is found, as `module:function` of (name, memory).
+
+    Attributes:
+        opens: opens it with its weights.
+        profile: reads its profile without its weights; the module imports no torch.
+    """
+
+    opens: str
+    profile: str
+
+
+VIDEO_GENERATOR = "filmwright.generator.video_generator"
+PROFILES = "filmwright.generator.profiles"
+BUNDLED = Registered(f"{VIDEO_GENERATOR}:open_bundled", f"{PROFILES}:bundled_profile")
+FOLDER = Registered(f"{VIDEO_GENERATOR}:open_folder", f"{PROFILES}:folder_profile")
+REGISTRY = {
+    "mini": BUNDLED,
+    "nano": BUNDLED,
+    "theatre": Registered("filmwright.animatic.theatre:open_theatre", "filmwright.animatic.profile:theatre_profile"),
 }
-"""Names of generators and what opens them: a function of (name, memory)."""
+"""Generators by name."""
 
 
 @lru_cache(maxsize=2)
@@ -211,13 +228,27 @@ def open_generator(name: str, memory: str | None = None) -> Generator:
     Raises:
         InputError: the name is neither registered nor a folder, or its weights are missing or damaged.
     """
-    target = REGISTRY.get(name)
-    if target is None:
-        if not Path(name).is_dir():
-            known = ", ".join(REGISTRY)
-            raise InputError(f"generator {name!r} is unknown: choose one of {known}, or a folder of weights")
-        target = "filmwright.generator.video_generator:open_folder"
-    module, _, function = target.partition(":")
-    opener: Any = getattr(importlib.import_module(module), function)
-    opened: Generator = opener(name, memory)
+    opened: Generator = _function(_registered(name).opens)(name, memory)
     return opened
+
+
+def read_profile(name: str, memory: str | None = None) -> Profile:
+    """The profile that the opened generator has, read without its weights and without torch.
+
+    Raises:
+        InputError: as `open_generator`; tensors are not looked at.
+    """
+    profile: Profile = _function(_registered(name).profile)(name, memory)
+    return profile
+
+
+def _registered(name: str) -> Registered:
+    known = REGISTRY.get(name)
+    if known is None and not Path(name).is_dir():
+        raise InputError(f"generator {name!r} is unknown: choose one of {', '.join(REGISTRY)}, or a folder of weights")
+    return known or FOLDER
+
+
+def _function(target: str) -> Any:
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)

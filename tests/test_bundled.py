@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from filmwright.evaluation.films import evaluate
-from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.generator.bundle import load_bundle, reader_folder
+from filmwright.generator.profiles import BUNDLED
 from filmwright.generator.reader import load_reader
 from filmwright.storyboard.stage import open_generator
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from filmwright.cli import app
 from filmwright.evaluation.flow import FIRST, HABITS, LEVELS, _less, evaluate_flow
-from filmwright.generator.bundle import BUNDLED, Bundle, load_bundle
+from filmwright.generator.bundle import Bundle, load_bundle
+from filmwright.generator.profiles import BUNDLED
 from filmwright.storyboard.errors import InputError
 from filmwright.storyboard.seeds import stable_seed
 from filmwright.training.sizes import SIZES

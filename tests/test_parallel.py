@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from filmwright.generator.bundle import BUNDLED, load_bundle
+from filmwright.generator.bundle import load_bundle
+from filmwright.generator.profiles import BUNDLED
 from filmwright.training.one_network import Share
 from filmwright.training.parallel import World
 from filmwright.training.recipe import Recipe

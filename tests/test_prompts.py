@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from filmwright.agents.prompts import portrait_prompt, shot_prompt
-from filmwright.animatic.theatre import PROFILE
+from filmwright.animatic.profile import PROFILE
 from filmwright.storyboard.caption import is_caption
 from filmwright.storyboard.script import Script
 from filmwright.templates.prompt import load_prompt

@@ -16,7 +16,8 @@ from filmwright.evaluation.readers import acting, labels_of
 from filmwright.evaluation.recall import GAPS, evaluate_recall, recall_film
 from filmwright.evaluation.truth import evaluate_readers, seen_looks
 from filmwright.generator.actions import follow
-from filmwright.generator.bundle import BUNDLED, load_bundle, reader_folder
+from filmwright.generator.bundle import load_bundle, reader_folder
+from filmwright.generator.profiles import BUNDLED
 from filmwright.generator.reader import LOOKS, WORDS, FrameReader, load_reader, read
 from filmwright.storyboard.caption import Appearance, Role, Staging
 from filmwright.storyboard.stage import open_generator

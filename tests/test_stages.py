@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from filmwright.generator.bundle import BUNDLED, load_transformer
+from filmwright.generator.bundle import load_transformer
 from filmwright.generator.contexts import Paged
 from filmwright.generator.pages import PageShape, PageStore
+from filmwright.generator.profiles import BUNDLED
 from filmwright.generator.shot_cache import gather_context
 from filmwright.storyboard.caption import caption, parse_caption
 from filmwright.storyboard.errors import InputError

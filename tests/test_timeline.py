@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from filmwright.animatic.theatre import PROFILE
+from filmwright.animatic.profile import PROFILE
 from filmwright.storyboard.script import Script
 from filmwright.storyboard.stage import Profile
 from filmwright.storyboard.timeline import Held, Timeline, build_timeline

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..generator.bundle import BUNDLED, part_folder, weights_folder
+from ..generator.profiles import BUNDLED, part_folder, weights_folder
 from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .recipe import Recipe

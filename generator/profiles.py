@@ -1,0 +1,208 @@
+"""What a film needs to know of weights, read from their settings files; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..storyboard.errors import InputError
+from ..storyboard.stage import Profile
+from ..storyboard.vocabulary import Vocabulary
+from .memory import Memory, parse_memory
+
+BUNDLED = Path(__file__).parent / "weights"
+WHOLE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How an autoencoder's stream of latent frames becomes video.
+
+    Attributes:
+        time_factor: video frames of a latent frame; `fresh_frames`: of the first of a fresh stream.
+        cut_stream: whether a shot begins a new stream.
+    """
+
+    time_factor: int
+    fresh_frames: int
+    cut_stream: Literal["continue", "restart"]
+
+
+STREAMS = {
+    "TinyVideoAutoencoder": Stream(4, 4, "restart"),
+    "AutoencoderKLWan": Stream(4, 1, "continue"),
+    "Taehv": Stream(4, 1, "continue"),
+}
+"""By the class that an autoencoder's settings name."""
+
+
+def weights_folder(name: str) -> Path:
+    """The folder of a bundled name, or the folder itself."""
+    return BUNDLED / name if (BUNDLED / name / "profile.json").is_file() else Path(name)
+
+
+def part_folder(folder: Path, part: str) -> Path:
+    """Where a part of a bundle is: in its folder, else in its base's, or the base of that."""
+    asked: list[Path] = []
+    where = folder.resolve()
+    while where not in asked and not (where / part).is_dir():
+        asked.append(where)
+        profile = where / "profile.json"
+        base = json.loads(profile.read_text(encoding="utf-8")).get("base") if profile.is_file() else None
+        if not isinstance(base, str):
+            break
+        where = (where / base).resolve()
+    return where / part if (where / part).is_dir() else folder / part
+
+
+class BundleProfile(BaseModel):
+    """`profile.json`: what the weights' folders cannot say.
+
+    Attributes:
+        base: a folder that has the parts this one lacks, the transformer aside, relative to this one.
+        text_tokens: longest prompt, the end token included.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    licence: str
+    fps: int = 16
+    width: int = Field(ge=16, le=4096)
+    height: int = Field(ge=16, le=4096)
+    enlarge: int = 4
+    chunk_latents: int = Field(3, ge=1, le=64)
+    memory: str = "window(3)"
+    prompt_style: Literal["caption", "prose"] = "caption"
+    text_tokens: int = 32
+    prompt_floor: float | None = None
+    sampling: dict[str, Any] = {}
+    base: str | None = None
+
+
+def bundled_profile(name: str, memory: str | None) -> Profile:
+    """The profile of bundled weights."""
+    return folder_profile(str(BUNDLED / name), memory)
+
+
+def folder_profile(name: str, memory: str | None) -> Profile:
+    """The profile of a folder of weights.
+
+    Raises:
+        InputError: a part of the folder is missing or damaged, or the memory is none.
+    """
+    folder = Path(name)
+    profile = read_bundle_profile(folder)
+    policy = parse_memory(memory or profile.memory)
+    for part in ("transformer", "vae", "text_encoder", "tokenizer"):
+        if not part_folder(folder, part).is_dir():
+            raise InputError(f"the weights in {folder / part} are damaged or incomplete (missing): restore the folder")
+    settings = part_folder(folder, "vae") / "config.json"
+    stream = STREAMS.get(str(_read_settings(settings).get("_class_name")))
+    if stream is None:
+        raise InputError(f"{settings} names none of {', '.join(STREAMS)}")
+    vocabulary = _vocabulary(part_folder(folder, "tokenizer")) if profile.prompt_style == "caption" else None
+    return film_profile(profile, policy, stream, f"{profile.name}-{folder_digest(folder)}", vocabulary)
+
+
+def film_profile(
+    profile: BundleProfile, memory: Memory, stream: Stream, weights: str, vocabulary: Vocabulary | None
+) -> Profile:
+    """The profile of weights under a memory."""
+    return Profile(
+        name=profile.name,
+        fps=profile.fps,
+        width=profile.width,
+        height=profile.height,
+        enlarge=profile.enlarge,
+        chunk_latents=memory.chunk or profile.chunk_latents,
+        frames_per_latent=stream.time_factor,
+        fresh_frames=stream.fresh_frames,
+        cut_stream=stream.cut_stream,
+        prompt_style=profile.prompt_style,
+        max_references=memory.shots.keyframes if memory.shots else 0,
+        memory=str(memory),
+        weights=weights,
+        licence=profile.licence,
+        prompt_floor=profile.prompt_floor,
+        prompt_tokens=profile.text_tokens,
+        vocabulary=vocabulary,
+    )
+
+
+def read_bundle_profile(folder: Path) -> BundleProfile:
+    """What `profile.json` says; for a Wan 2.1 diffusers folder, what is known of those.
+
+    Raises:
+        InputError: the folder has no weights, or the file is damaged.
+    """
+    if not (folder / "profile.json").is_file():
+        if not (folder / "model_index.json").is_file():
+            raise InputError(
+                f"{folder} holds no weights (no profile.json): train some with 'filmwright train nano', "
+                "convert some with 'filmwright models convert', or name another generator"
+            )
+        return wan_profile(folder)
+    try:
+        return BundleProfile.model_validate(_read_settings(folder / "profile.json"))
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"the weights in {folder / 'profile.json'} are damaged or incomplete ({reason}): restore the folder"
+        ) from error
+
+
+def wan_profile(folder: Path) -> BundleProfile:
+    """The profile of a Wan 2.1 diffusers folder, which has none of its own."""
+    shift, scheduler = 5.0, folder / "scheduler" / "scheduler_config.json"
+    if scheduler.is_file():
+        shift = float(json.loads(scheduler.read_text(encoding="utf-8")).get("flow_shift", shift))
+    return BundleProfile(
+        name=folder.resolve().name, licence="see the weights' page", chunk_latents=3, width=832, height=480, enlarge=1, memory="window(6)",
+        prompt_style="prose", text_tokens=512,
+        sampling={"kind": "euler", "steps": 50, "shift": shift, "guidance": 5.0},
+    )  # fmt: skip
+
+
+def _vocabulary(tokenizer: Path) -> Vocabulary:
+    """The words of captions that a tokenizer of ours knows."""
+    model = _read_settings(tokenizer / "tokenizer.json").get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(words, dict):
+        raise InputError(f"{tokenizer / 'tokenizer.json'} has no list of words: restore the folder")
+    return Vocabulary.of(words)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the weights in {path} are damaged or incomplete ({type(error).__name__}): restore the folder"
+        ) from error
+    if not isinstance(found, dict):
+        raise InputError(f"the weights in {path} are damaged or incomplete (no settings): restore the folder")
+    return found
+
+
+@lru_cache(maxsize=16)
+def folder_digest(folder: Path) -> str:
+    """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
+    digest = hashlib.blake2b(digest_size=6)
+    for file in sorted(folder.rglob("*.safetensors")):
+        digest.update(file.name.encode())
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            if size <= WHOLE_BYTES:
+                digest.update(stream.read())
+            else:
+                digest.update(str(size).encode() + stream.read(1 << 20))
+                stream.seek(-(1 << 20), 2)
+                digest.update(stream.read())
+    return digest.hexdigest()
