@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -35,6 +34,7 @@ from ..storyboard.takes import dependency_hash, file_digest, shot_folder
 from ..storyboard.timeline import ShotTiming
 from ..templates.loader import load_template
 from .casting import add_references, draw_missing
+from .checkpoints import LatestCheckpoint
 from .crew import hire_painter, hire_planner
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
@@ -324,7 +324,7 @@ class Director:
             WaitsForPerson: a review is pending; the session goes on from here another time.
         """
         with closing(_open_session(self.production.session_path)) as connection:
-            saver = SqliteSaver(connection)
+            saver = LatestCheckpoint(connection)
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
             pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
