@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .plain_text import one_line
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 SHOWN_INPUT = 80
+MAX_SAID = 2000
+"""Characters of an error line."""
 
 
 class FilmwrightError(Exception):
     """Work that failed for a reason outside the code: one line that names the value and the fix."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        said = one_line(super().__str__())
+        return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]} …"
 
 
 class InputError(FilmwrightError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import shutil
@@ -14,13 +15,14 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
+from .plain_text import json_line
 from .script import Script
+from .yaml_files import line_at, place_name, read_yaml_file
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
 MAX_SCRIPT_BYTES = 8_000_000
@@ -67,8 +69,26 @@ def _yaml() -> YAML:
     return yaml
 
 
+def _own(value: CommentedMap | CommentedSeq) -> CommentedMap | CommentedSeq:
+    """A copy of what aliases share, without anchors, so that a change of one place is none of the others; else the value itself."""
+    if value.yaml_anchor() is None:
+        return value
+    copied: CommentedMap | CommentedSeq = copy.deepcopy(value)
+    left: list[Any] = [copied]
+    while left:
+        part = left.pop()
+        if isinstance(part, CommentedMap | CommentedSeq):
+            part.yaml_set_anchor(None)
+            left.extend(part.values() if isinstance(part, CommentedMap) else part)
+    return copied
+
+
 def _merge(old: Any, new: Any) -> Any:
-    """`new` in the shape and with the comments of `old`."""
+    """`new` in the shape and with the comments of `old`; what is equal stays as it is written, aliases too."""
+    if old == new:
+        return old
+    if isinstance(old, CommentedMap | CommentedSeq):
+        old = _own(old)
     if isinstance(old, CommentedMap) and isinstance(new, dict):
         for key in [k for k in old if k not in new]:
             del old[key]
@@ -86,31 +106,18 @@ def read_yaml(path: Path) -> Any:
     """Loads a YAML file of ours.
 
     Raises:
-        InputError: it is missing, too large, not UTF-8 or not YAML; says where.
+        InputError: it is missing, too large, not UTF-8, not YAML, or holds more than is read; says where.
     """
-    try:
-        if path.stat().st_size > MAX_SCRIPT_BYTES:
-            raise InputError(f"{path} is larger than {MAX_SCRIPT_BYTES // 1_000_000} MB")
-        return _yaml().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return read_yaml_file(path, MAX_SCRIPT_BYTES)
 
 
-def explain(error: ValidationError, path: Path) -> str:
-    """The first problem of a validation as one line: file, place, value, reason."""
+def explain(error: ValidationError, path: Path, data: Any) -> str:
+    """The first problem of a validation as one line: file and line, place, value, reason."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = place_name(first["loc"])
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}: {place + ': ' if place else ''}{reason}{more}"
+    return f"{path}:{line_at(data, first['loc'])}: {place + ': ' if place else ''}{reason}{more}"
 
 
 class Production:
@@ -179,7 +186,7 @@ class Production:
         try:
             return Script.model_validate(data)
         except ValidationError as error:
-            raise InputError(explain(error, self.script_path)) from None
+            raise InputError(explain(error, self.script_path, data)) from None
 
     def write_script(self, script: Script) -> None:
         """Writes the script; comments of an existing file survive."""
@@ -189,10 +196,11 @@ class Production:
     def read_settings(self) -> Settings:
         if not self.settings_path.exists():
             return Settings()
+        data = read_yaml(self.settings_path)
         try:
-            return Settings.model_validate(dict(read_yaml(self.settings_path) or {}))
+            return Settings.model_validate({} if data is None else data)
         except ValidationError as error:
-            raise InputError(explain(error, self.settings_path)) from None
+            raise InputError(explain(error, self.settings_path, data)) from None
 
     def write_settings(self, settings: Settings) -> None:
         self._write_yaml(self.settings_path, settings.model_dump(mode="json"))
@@ -227,7 +235,7 @@ class Production:
 
     def log(self, event: str, **values: Any) -> None:
         """Appends one event to log.jsonl, on disk before it returns."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
+        line = json_line({"time": round(time.time(), 3), "event": event, **values})
         with disk_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 

@@ -15,17 +15,15 @@ from typing import Any
 
 from platformdirs import user_config_path
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap
 
 from ..storyboard.errors import InputError, reason_of
+from ..storyboard.yaml_files import line_at, place_name, read_yaml_file
 from .script_template import Parameter, ScriptTemplate, Value
 from .wording import check_wording, render_wording
 
 PACKAGE = "filmwright.templates"
 PROJECT = "filmwright-templates"
-MAX_BYTES = 200_000
 MAX_DEPTH = 8
 
 
@@ -92,16 +90,7 @@ def _path(name: str) -> Path:
 
 
 def _read(path: Path) -> CommentedMap:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} is larger than {MAX_BYTES // 1000} kB")
-        loaded = YAML().load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    loaded = read_yaml_file(path)
     if not isinstance(loaded, CommentedMap):
         raise InputError(f"{path}: a template is a mapping with name, title, acts and grammar")
     return loaded
@@ -133,21 +122,7 @@ def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
     place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{_line(lines, place)}: {'.'.join(map(str, place)) + ': ' if place else ''}{reason}{more}"
-
-
-def _line(node: Any, place: list[Any]) -> int:
-    """The line of a place in a file, from 1; the nearest place above it that is there."""
-    line = 1
-    for part in place:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    return f"{path}:{line_at(lines, place)}: {place_name(place) + ': ' if place else ''}{reason}{more}"
 
 
 def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Value]:
