@@ -19,8 +19,9 @@ from ruamel.yaml.comments import CommentedMap
 
 from ..storyboard.errors import InputError, reason_of
 from ..storyboard.yaml_files import line_at, place_name, read_yaml_file
-from .script_template import Parameter, ScriptTemplate, Value
-from .wording import check_wording, render_wording
+from .filters import Budget
+from .script_template import MAX_VALUE, Parameter, ScriptTemplate, Value
+from .wording import render_wording
 
 PACKAGE = "filmwright.templates"
 PROJECT = "filmwright-templates"
@@ -79,10 +80,7 @@ def load_template(name: str, given: Mapping[str, str] | None = None) -> ScriptTe
 
 def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"template file {name!r} does not exist")
-        return path
+        return Path(name)
     found = find_templates().get(name)
     if found is None:
         raise InputError(f"template {name!r} is unknown: choose one of {', '.join(template_names())}, or a file")
@@ -140,24 +138,25 @@ def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Val
 def _typed(name: str, text: str, parameter: Parameter) -> Value:
     kind = type(parameter.default)
     value: Value
+    if len(text) > MAX_VALUE:
+        raise InputError(f"--set {name} is {len(text):,} characters long: at most {MAX_VALUE:,}")
     try:
         value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
         raise InputError(f"--set {name}={text!r} is no {kind.__name__}: {parameter.help}") from None
     if parameter.choices and value not in parameter.choices:
         raise InputError(f"--set {name}={text!r}: choose one of {', '.join(map(str, parameter.choices))}")
-    if isinstance(value, str) and len(value) > 1000:
-        raise InputError(f"--set {name} is {len(value)} characters long: at most 1000")
     return value
 
 
 def _filled(template: ScriptTemplate, values: Mapping[str, Value], path: Path) -> ScriptTemplate:
     """The template with its texts written out."""
 
+    budget = Budget()
+
     def written(place: str, text: str) -> str:
         try:
-            check_wording(text, values)
-            return render_wording(text, values)
+            return render_wording(text, values, budget)
         except InputError as error:
             raise InputError(f"{path}: {place}: {error}") from None
 
