@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plain_text import one_line
+from .redaction import hide_keys
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -20,7 +21,7 @@ class FilmwrightError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        said = one_line(super().__str__())
+        said = one_line(hide_keys(super().__str__()))
         return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]} …"
 
 

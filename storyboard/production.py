@@ -21,6 +21,7 @@ from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
 from .plain_text import json_line
+from .redaction import Secrets
 from .script import Script
 from .yaml_files import line_at, place_name, read_yaml_file
 
@@ -211,7 +212,7 @@ class Production:
             merged = _merge(read_yaml(path), data)
         out = io.StringIO()
         _yaml().dump(merged, out)
-        write_text(path, out.getvalue())
+        write_text(path, Secrets.of_environment().exact(out.getvalue()))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -235,7 +236,7 @@ class Production:
 
     def log(self, event: str, **values: Any) -> None:
         """Appends one event to log.jsonl, on disk before it returns."""
-        line = json_line({"time": round(time.time(), 3), "event": event, **values})
+        line = Secrets.of_environment().exact(json_line({"time": round(time.time(), 3), "event": event, **values}))
         with disk_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
