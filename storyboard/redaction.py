@@ -24,7 +24,7 @@ PART = 8
 
 _TOKEN = r"[A-Za-z0-9._~+/=*…-]"
 _PATTERNS = (
-    (re.compile(rf"(?i)\b(bearer|basic)(\s+|%20){_TOKEN}{{8,}}"), rf"\1 {HIDDEN}"),
+    (re.compile(rf"(?i)\b(bearer|basic)(?:\s+|%20)(?=\S*\d){_TOKEN}{{8,}}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\b(?:sk-|AIza|hf_)[A-Za-z0-9_-]{16,}"), HIDDEN),
     (re.compile(r"(?<=://)[^/\s@\"']+@"), f"{HIDDEN}@"),
     (re.compile(r"(?i)([?&](?:key|api[-_]?key|token|access[-_]token|auth|password|signature)=)[^&\s\"'#]+"), rf"\1{HIDDEN}"),
@@ -50,7 +50,10 @@ def shown_url(url: str) -> str:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
-        return hide_keys(url)
+        parts, host = None, ""
+    if parts is None or not parts.netloc:
+        _, at, rest = url.rpartition("@")
+        return f"{HIDDEN}@{rest}" if at else url
     query = "&".join(f"{name}={HIDDEN}" if equals else name for name, equals in _pairs(parts.query))
     return urlunsplit((parts.scheme, f"{HIDDEN}@{host}" if "@" in parts.netloc else host, parts.path, query, ""))
 
@@ -77,7 +80,9 @@ class Secrets:
             except ValueError:
                 continue
             user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
-            found += [unquote(password), password, f"{user}:{password}", unquote(f"{user}:{password}")] if colon else [user]
+            found += (
+                [unquote(password), password, f"{user}:{password}", unquote(f"{user}:{password}")] if colon else [user]
+            )
             found += [unquote(pair.partition("=")[2]) for pair in parts.query.split("&")]
         written = [form for value in found for form in (value, quote(value, safe=""), _base64(value))]
         kept = {form for form in written if len(form) >= SHORTEST_SECRET}

@@ -83,7 +83,9 @@ class GeminiModel:
         except httpx2.TimeoutException:
             raise too_slow(self.name) from None
         except httpx2.ConnectError as error:
-            raise Unreachable(f"no connection to {self._shown} ({self._said(error)}): is it reachable from here?") from None
+            raise Unreachable(
+                f"no connection to {self._shown} ({self._said(error)}): is it reachable from here?"
+            ) from None
         except (httpx2.HTTPError, json.JSONDecodeError, errors.UnknownApiResponseError) as error:
             raise broke_off(self.name, self._said(error)).after(guess_usage(messages, images)) from None
 

@@ -84,7 +84,9 @@ class OpenAIModel:
         except openai.APITimeoutError:
             raise too_slow(self.name) from None
         except openai.APIConnectionError as error:
-            raise Unreachable(f"no connection to {self._shown} ({self._cause(error)}): is the server running?") from None
+            raise Unreachable(
+                f"no connection to {self._shown} ({self._cause(error)}): is the server running?"
+            ) from None
         except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
             raise broke_off(self.name, self._cause(error)).after(guess_usage(messages, images)) from None
 
