@@ -59,7 +59,7 @@ class Served:
             "headers": f"rejected: {headers}",
             "key": f"Incorrect API key provided: {key}. You can find your API key at your provider's page",
             "ends": f"Incorrect API key provided: {key[:5]}{'*' * 20}{key[-4:]}.",
-            "dots": f"key {key[:6]}...{key[-3:]} is disabled",
+            "dots": f"key {key[:12]}...{key[-4:]} is disabled",
             "half": f"the key starts with {key[: len(key) // 2]}",
             "end": f"no account for the key that ends in {key[-4:]}",
             "base64": f"unknown credentials {base64.b64encode(key.encode()).decode()}",
