@@ -21,7 +21,7 @@ class FilmwrightError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        said = one_line(hide_keys(super().__str__()))
+        said = one_line(hide_keys(super().__str__()[: 4 * MAX_SAID]))
         return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]} …"
 
 

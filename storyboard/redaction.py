@@ -19,6 +19,7 @@ URL_VARIABLES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 SHORTEST_SECRET = 4
 LONG_SECRET = 16
 """Characters from which on a secret is no word that a text could say by chance, and its parts are hidden, too."""
+MAX_HIDDEN = 8000
 PART = 8
 """Characters in a row of a long secret that are hidden anywhere; fewer are where they stand alone or beside a mask."""
 
@@ -33,7 +34,7 @@ _HEADER = re.compile(
     r"(?i)((?:authorization|(?:x-goog-|x-)?api[-_]?key)[\"']?\s*[:=]\s*(?:b?[\"'])?)(?:(?:bearer|basic)\s+)?[^\s\"',;&}]+"
 )
 _SHORT_KEY = re.compile(rf"\b(?:sk-|AIza){_TOKEN}{{4,}}")
-_MASKED = re.compile(r"([A-Za-z0-9_-]*)(?:\*{2,}|\.{3}|…|•{2,}|[xX]{4,})+([A-Za-z0-9_-]*)")
+_MASKED = re.compile(r"([A-Za-z0-9_-]{0,200})(?:\*{2,}|\.{3}|…|•{2,}|[xX]{4,})+([A-Za-z0-9_-]*)")
 _WORD = re.compile(r"[A-Za-z0-9_-]{4,}")
 
 
@@ -102,8 +103,8 @@ class Secrets:
         return text
 
     def hide(self, text: str) -> str:
-        """A text without secrets, parts of them, and what is one by its form."""
-        text = self._without_parts(self.exact(text))
+        """A text without secrets, parts of them, and what is one by its form; cut after `MAX_HIDDEN` characters."""
+        text = self._without_parts(self.exact(text[:MAX_HIDDEN]))
         for pattern in (_MASKED, _WORD):
             text = pattern.sub(self._unless_ours, text)
         text = _HEADER.sub(rf"\1{HIDDEN}", hide_keys(text))
