@@ -23,7 +23,7 @@ from .files import disk_errors, write_text
 from .plain_text import json_line
 from .redaction import Secrets
 from .script import Script
-from .yaml_files import line_at, place_name, read_yaml_file
+from .yaml_files import line_of, place_name, read_yaml_file
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
 MAX_SCRIPT_BYTES = 8_000_000
@@ -97,8 +97,11 @@ def _merge(old: Any, new: Any) -> Any:
             old[key] = _merge(old[key], value) if key in old else value
         return old
     if isinstance(old, list) and isinstance(new, list):
-        merged = [_merge(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
-        old[:] = merged
+        for index in reversed(range(len(new), len(old))):
+            del old[index]
+        for index, value in enumerate(old):  # one by one: ruamel forgets the comments of a list that is set as a whole
+            old[index] = _merge(value, new[index])
+        old.extend(new[len(old) :])
         return old
     return new
 
@@ -118,7 +121,7 @@ def explain(error: ValidationError, path: Path, data: Any) -> str:
     place = place_name(first["loc"])
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{line_at(data, first['loc'])}: {place + ': ' if place else ''}{reason}{more}"
+    return f"{path}:{line_of(data, first['loc'])}: {place + ': ' if place else ''}{reason}{more}"
 
 
 class Production:

@@ -28,7 +28,7 @@ SMALL_BYTES = 200_000
 """The largest file of settings, a template, a memory policy, a recipe or a scripted model's answers."""
 BYTES_OF_VALUE = 10
 """A file may hold one value for so many of the bytes that it may be long; a film's script takes thirteen bytes for a value."""
-SCREENED_FROM = 20_000
+SCREENED_FROM = 1000
 """Characters from which on a file is counted by libyaml before it is read."""
 _WORD = re.compile(r"[\w-]{1,60}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
@@ -157,7 +157,7 @@ def read_yaml_file(path: Path, max_bytes: int = SMALL_BYTES) -> Any:
     return parse_yaml(read_text_file(path, max_bytes), path, max_bytes)
 
 
-def line_at(node: Any, place: Iterable[Any]) -> int:
+def line_of(node: Any, place: Iterable[Any]) -> int:
     """The line of a place (keys and indices) in what `parse_yaml` read, from 1; where there is none, of the nearest one above it."""
     line = 1
     for part in place:

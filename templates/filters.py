@@ -66,7 +66,7 @@ def _round(value: Any, precision: int = 0, method: str = "common") -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"round needs a number, not {str(value)[:40]!r}")
     if method == "common":
-        return round(float(value), precision)
+        return round(value, precision)
     if method not in ("ceil", "floor"):
         raise ValueError("round takes common, ceil or floor")
     scale = 10.0**precision

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ruamel.yaml.comments import CommentedMap
 
 from ..storyboard.errors import InputError, reason_of
-from ..storyboard.yaml_files import line_at, place_name, read_yaml_file
+from ..storyboard.yaml_files import line_of, place_name, read_yaml_file
 from .filters import Budget
 from .script_template import MAX_VALUE, Parameter, ScriptTemplate, Value
 from .wording import render_wording
@@ -120,7 +120,7 @@ def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
     place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{line_at(lines, place)}: {place_name(place) + ': ' if place else ''}{reason}{more}"
+    return f"{path}:{line_of(lines, place)}: {place_name(place) + ': ' if place else ''}{reason}{more}"
 
 
 def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Value]:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ...storyboard.errors import InputError, reason_of
-from ...storyboard.yaml_files import line_at, place_name, read_yaml_file
+from ...storyboard.yaml_files import line_of, place_name, read_yaml_file
 from .language import Completion, Message, ModelError, Usage, WrongAccess
 
 CHARACTERS_OF_TOKEN = 4
@@ -63,7 +63,7 @@ class ScriptedModel:
             raise WrongAccess(f"scripted model {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
-            place = f"{path}:{line_at(loaded, first['loc'])}: {place_name(first['loc'])}"
+            place = f"{path}:{line_of(loaded, first['loc'])}: {place_name(first['loc'])}"
             raise WrongAccess(f"scripted model {place}: {reason_of(first)}") from None
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
