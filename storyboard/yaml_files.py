@@ -22,7 +22,7 @@ from ruamel.yaml.parser import RoundTripParser
 
 from .errors import InputError
 from .plain_text import one_line
-from .yaml_guard import YAMLGuard, YAMLLimit
+from .yaml_guard import MAX_DEPTH, YAMLGuard, YAMLLimit
 
 SMALL_BYTES = 200_000
 """The largest file of settings, a template, a memory policy, a recipe or a scripted model's answers."""
@@ -104,7 +104,9 @@ def _screen(text: str, most: int) -> None:
     except LibYAMLError as error:
         if isinstance(error, YAMLError):
             raise
-        raise YAMLLimit(_line_of(error, text) or 1, f"not valid YAML ({_problem(error)})") from None
+        too_deep = "nesting depth" in _problem(error)  # libyaml's own limit, reached while it reads ahead
+        said = f"nested more than {MAX_DEPTH} deep" if too_deep else f"not valid YAML ({_problem(error)})"
+        raise YAMLLimit(_line_of(error, text) or 1, said) from None
 
 
 def _line_of(error: Exception, text: str) -> int | None:
