@@ -194,6 +194,6 @@ def _value(node: nodes.Node, values: Mapping[str, Any], budget: Budget) -> Any:
             return True
         case nodes.Filter() | nodes.Test() if node.node is not None:
             known = FILTERS if isinstance(node, nodes.Filter) else TESTS
-            named = {pair.key: of(pair.value) for pair in node.kwargs}
+            named = {str(pair.key): of(pair.value) for pair in node.kwargs}
             return budget.checked(known[node.name](of(node.node), *map(of, node.args), **named))
     raise TypeError(f"{type(node).__name__.lower()} has no value")
