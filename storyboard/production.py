@@ -246,7 +246,7 @@ class Production:
     def read_log(self) -> list[dict[str, Any]]:
         if not self.log_path.exists():
             return []
-        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        lines = self.log_path.read_text(encoding="utf-8").split("\n")  # a text in it may have other line separators
         events = []
         for line in lines:
             try:

@@ -123,6 +123,11 @@ def _problem(error: Exception) -> str:
     return one_line(str(said).split("\n")[0])[:200]
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file, and a pipe that nobody writes into, too, which is then no regular file."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_text_file(path: Path, max_bytes: int) -> str:
     """The text of a regular file.
 
@@ -130,9 +135,8 @@ def read_text_file(path: Path, max_bytes: int) -> str:
         InputError: it is missing, no regular file, longer than `max_bytes`, or not UTF-8.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path} is no regular file")
             data = file.read(max_bytes + 1)
     except FileNotFoundError:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filmwright.agents.models.scripted import ScriptedModel
-from filmwright.agents.writer.passes import Outline
+from filmwright.agents.models.language import BadAnswer, Message, ask
+from filmwright.agents.models.scripted import Said, ScriptedModel
+from filmwright.agents.writer.passes import Digest, Outline
 from filmwright.agents.writer.store import PassStore
 from filmwright.cli import app
 from filmwright.generator.memory import parse_memory
@@ -196,3 +197,10 @@ def test_what_is_written_reads_back_the_same_however_long(values: list[Any]) -> 
         yaml.allow_unicode = True
         yaml.dump({"values": repeated}, out)
         assert parse_yaml(out.getvalue(), "film.yaml", MAX_SCRIPT_BYTES) == {"values": repeated}
+
+
+@pytest.mark.parametrize("answer", ["[" * 100_000, '{"a":' * 100_000, f'{{"word": "x", "number": {"9" * 5000}}}'])
+def test_an_answer_of_a_model_that_cannot_be_read_is_a_bad_answer(answer: str) -> None:
+    model = ScriptedModel("scripted:x", [Said(**{"for": "Digest", "text": answer})])
+    with pytest.raises(BadAnswer, match="in two tries: not JSON"):
+        ask(model, [Message("user", "Shorten it.")], Digest)

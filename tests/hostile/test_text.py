@@ -260,3 +260,8 @@ def test_a_log_line_holds_no_escape_and_reads_back_the_same(kind: str, tmp_path:
     text = production.log_path.read_text(encoding="utf-8")
     assert not UNSAFE.search(text) and text.count("\n") == 1
     assert production.read_log()[0]["reason"] == ESCAPES[kind]
+    old = json.dumps(
+        {"event": "note", "note": ESCAPES[kind]}, ensure_ascii=kind == "half a pair"
+    )  # as it was written before
+    production.log_path.write_text(f"{old}\n", encoding="utf-8")
+    assert production.read_log() == [{"event": "note", "note": ESCAPES[kind]}]
