@@ -47,6 +47,7 @@ from .console.script_templates import templates_app
 from .console.weights import models_app, train
 from .console.workbench import doctor, export_app, memory
 from .storyboard.errors import FilmwrightError, InputError
+from .storyboard.plain_text import one_line
 
 if TYPE_CHECKING:
     from .console.display import Display
@@ -174,7 +175,8 @@ def _new(
 
 def _finish(report: Any, display: Display) -> None:
     if report.stopped:
-        print(f"filmwright: stopped as you said; 'filmwright film {report.folder}' goes on", file=sys.stderr)
+        said = f"filmwright: stopped as you said; 'filmwright film {report.folder}' goes on"
+        print(one_line(said), file=sys.stderr)
         return
     if report.film is not None:
         display.result(
@@ -397,7 +399,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    warnings.formatwarning = lambda message, *_, **__: f"filmwright: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"filmwright: {one_line(str(message))}\n"
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     app()
 

@@ -3,7 +3,6 @@ stderr."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..agents.events import Event
+from ..storyboard.plain_text import json_line, one_line, visible
 
 
 class Display(AbstractContextManager["Display"]):
@@ -20,7 +20,7 @@ class Display(AbstractContextManager["Display"]):
 
     def result(self, text: str, **values: Any) -> None:
         """The answer of a command: text for people, values for programs."""
-        print(text)
+        print(visible(text))
 
     def pause(self) -> None:
         """Leaves the terminal to a question."""
@@ -35,10 +35,10 @@ class JsonDisplay(Display):
     """One event a line on stdout."""
 
     def __call__(self, event: Event) -> None:
-        print(json.dumps(event.as_dict(), ensure_ascii=False), flush=True)
+        print(json_line(event.as_dict()), flush=True)
 
     def result(self, text: str, **values: Any) -> None:
-        print(json.dumps({"event": "result", **values}, ensure_ascii=False), flush=True)
+        print(json_line({"event": "result", **values}), flush=True)
 
 
 class QuietDisplay(Display):
@@ -79,7 +79,7 @@ class RichDisplay(Display):
 
         self._console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("[bold]{task.description:<14}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.description:<14}", style="bold", markup=False), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=self._console, transient=True,
         )  # fmt: skip
         self._film: Any = None
@@ -107,7 +107,7 @@ class RichDisplay(Display):
                 self._began = time.monotonic()
             self._progress.start()
             self._progress.update(self._film, completed=values["position"] - 1)
-            self._progress.reset(self._shot, total=values["chunks"], description=f"shot {values['shot']}")
+            self._progress.reset(self._shot, total=values["chunks"], description=one_line(f"shot {values['shot']}"))
         elif event.kind == "chunk":
             self._frames += values["frames"]
             rate = self._frames / max(1e-6, time.monotonic() - self._began)
@@ -119,6 +119,12 @@ class RichDisplay(Display):
 
 
 def _sentence(event: Event) -> str:
+    """An event on one line, safe to show; details are indented."""
+    told = _told(event)
+    return told[: 2 * told.startswith("  ")] + one_line(told)
+
+
+def _told(event: Event) -> str:
     v = event.values
     match event.kind:
         case "plan":

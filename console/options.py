@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..storyboard.errors import FilmwrightError
+from ..storyboard.plain_text import one_line
 
 DirArg = Annotated[Path, typer.Argument(metavar="DIR", help="The production's folder.")]
 OutOpt = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the new production.")]
@@ -89,7 +90,6 @@ def reported(debug: bool) -> Iterator[None]:
     except OSError as error:
         if debug:
             raise
-        print(
-            f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr
-        )
+        said = f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        print(one_line(said), file=sys.stderr)
         raise typer.Exit(1) from None

@@ -6,6 +6,7 @@ import sys
 
 from ..agents.questions import Answer, Asker, Decision, Question
 from ..storyboard.errors import WaitsForPerson
+from ..storyboard.plain_text import visible
 from .display import Display
 
 CHOICES: dict[str, Decision] = {"a": "approve", "m": "modify", "r": "reject", "t": "terminate"}
@@ -82,4 +83,4 @@ def _decision(line: str) -> tuple[Decision | None, str]:
 
 
 def _say(text: str) -> None:
-    print(text, end="", file=sys.stderr, flush=True)
+    print(visible(text), end="", file=sys.stderr, flush=True)

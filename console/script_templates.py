@@ -18,9 +18,8 @@ NameArg = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A template's 
 def templates_list(json: JsonOpt = False, debug: DebugOpt = False) -> None:
     """Lists the script templates: the project's (filmwright-templates/), yours, and those that come along."""
     with reported(debug):
-        import json as json_module
-
         from ..storyboard.errors import InputError
+        from ..storyboard.plain_text import json_line, one_line
         from ..templates.loader import find_templates, load_template
 
         for name, found in sorted(find_templates().items()):
@@ -30,15 +29,10 @@ def templates_list(json: JsonOpt = False, debug: DebugOpt = False) -> None:
             except InputError as error:
                 title, description = "", f"malformed: {error}"
             if json:
-                print(
-                    json_module.dumps(
-                        {"name": name, "title": title, "description": description, "origin": found.origin},
-                        ensure_ascii=False,
-                    )
-                )
+                print(json_line({"name": name, "title": title, "description": description, "origin": found.origin}))
             else:
                 where = "" if found.origin == "built-in" else f" ({found.origin})"
-                print(f"{name:16} {description}{where}")
+                print(one_line(f"{name:16} {description}{where}"))
 
 
 @templates_app.command("show")
@@ -51,6 +45,7 @@ def templates_show(
     """Shows a template, and what the rules make of a sample story with it."""
     with reported(debug):
         from ..agents.tryout import SAMPLE, plan_sample
+        from ..storyboard.plain_text import json_line, visible
         from ..templates.loader import load_template
         from .settings import parse_parameters
         from .story import read_story
@@ -58,10 +53,10 @@ def templates_show(
 
         template = load_template(name, parse_parameters(set_))
         if json:
-            print(template.model_dump_json())
+            print(json_line(template.model_dump(mode="json")))
             return
         script = plan_sample(template, read_story(story) if story else SAMPLE)
-        print(f"{template_text(template)}\n\n{shots_text(script)}")
+        print(visible(f"{template_text(template)}\n\n{shots_text(script)}"))
 
 
 @templates_app.command("check")

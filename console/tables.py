@@ -7,12 +7,14 @@ from textwrap import wrap
 from typing import Any
 
 from ..evaluation.arm import arms_of
+from ..storyboard.plain_text import flat, one_line
 from ..storyboard.script import Script
 from ..storyboard.stage import REGISTRY
 from ..templates.script_template import ScriptTemplate
 
 
 def status_table(found: dict[str, Any]) -> str:
+    found = flat(found)
     lines = [f"{found['title']} · {found['seconds']:.2f} s · {found['generator']} · {found['folder']}"]
     states = [
         f"stale ({', '.join(shot['why'])})" if shot["state"] == "stale" else shot["state"] for shot in found["shots"]
@@ -57,6 +59,7 @@ def _shot_notes(shot: dict[str, Any]) -> list[str]:
 
 def dry_run_table(found: dict[str, Any]) -> str:
     """What shooting would do, and what it would cost."""
+    found = flat(found)
     if "plan" in found:
         return "\n".join([f"would plan the story first, by {found['plan']}", *_costs(found)])
     lines = []
@@ -97,6 +100,7 @@ def _costs(found: dict[str, Any]) -> list[str]:
 
 
 def check_table(found: dict[str, Any]) -> str:
+    found = flat(found)
     lines = [
         f"{found['title']}: {len(found['shots'])} shots, {found['seconds']:.2f} s ({found['planned_seconds']:.2f} s planned), {found['frames']} frames at {found['fps']} fps"
     ]
@@ -114,16 +118,19 @@ def check_table(found: dict[str, Any]) -> str:
 
 def template_text(template: ScriptTemplate) -> str:
     """A template for reading."""
-    lines = [f"{template.title} ({template.name})", template.description, f"look: {template.style}"]
+    lines = [
+        one_line(text)
+        for text in (f"{template.title} ({template.name})", template.description, f"look: {template.style}")
+    ]
     if template.seconds:
         lines.append(f"length: {template.seconds:g} s when nobody says another")
     if template.parameters:
         lines += ["", "parameters (--set NAME=VALUE):"]
-        lines += [f"  {name:<18} {p.help} (now {p.default!r})" for name, p in template.parameters.items()]
+        lines += [f"  {name:<18} {one_line(p.help)} (now {p.default!r})" for name, p in template.parameters.items()]
     lines += ["", "story beats:"]
     for act in template.acts:
         lines += [f"  {act.name}"] if len(template.acts) > 1 else []
-        lines += [f"    {b.name:<16} {b.share:>4.0%}  {b.summary} [{' '.join(b.pattern)}]" for b in act.beats]
+        lines += [f"    {b.name:<16} {b.share:>4.0%}  {one_line(b.summary)} [{' '.join(b.pattern)}]" for b in act.beats]
     lines += ["", f"shots of about {template.shot_seconds:g} s:"]
     lines += [
         f"  {role:<10} sizes {', '.join(grammar.sizes)}; movements {', '.join(grammar.movements)}; length x {grammar.weight:g}"
@@ -140,9 +147,11 @@ def template_text(template: ScriptTemplate) -> str:
 
 def shots_text(script: Script) -> str:
     """A script's shots for reading."""
-    lines = [f"“{script.title}”, as the rules plan it ({script.seconds():.1f} s):"]
+    lines = [f"“{one_line(script.title)}”, as the rules plan it ({script.seconds():.1f} s):"]
     for shot in script.shots():
-        lines.append(f"  {shot.id:<4} {shot.seconds:>5.2f} s  {shot.size:<4} {shot.movement:<10} {shot.action[:90]}")
+        lines.append(
+            f"  {shot.id:<4} {shot.seconds:>5.2f} s  {shot.size:<4} {shot.movement:<10} {one_line(shot.action)[:90]}"
+        )
     return "\n".join(lines)
 
 

@@ -50,8 +50,8 @@ class TrainingBars(TrainingDisplay):
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._progress = Progress(
-            TextColumn("[bold]{task.description:<14}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-            TextColumn("{task.fields[said]}"), console=Console(stderr=True),
+            TextColumn("{task.description:<14}", style="bold", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.fields[said]}", markup=False), console=Console(stderr=True),
         )  # fmt: skip
         self._tasks: dict[str, Any] = {}
 

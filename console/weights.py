@@ -42,12 +42,13 @@ def models_pull(
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):  # the one command that goes to the network
             os.environ.pop(name, None)
         from ..generator.published import look_up, pull
+        from ..storyboard.plain_text import one_line
         from .display import open_display
         from .review import confirm
 
         offer = look_up(wanted)
         told = f"{offer.repository}: {offer.size / 1e9:.2f} GB in {len(offer.files)} files, licence {offer.licence}"
-        print(told, file=sys.stderr)
+        print(one_line(told), file=sys.stderr)
         if not yes and not confirm("fetch it?"):
             raise InputError("nothing was fetched: say --yes to go on without a question")
         folder = pull(offer, out or Path("weights") / wanted)

@@ -24,22 +24,17 @@ def doctor(
     with reported(debug):
         from ..agents.doctor import examine
         from ..storyboard.errors import FilmwrightError
+        from ..storyboard.plain_text import json_line, one_line
         from .settings import resolve
 
         settings = resolve({"generator": generator, "memory": memory, "planner": planner, "critic": critic}, None)
         wrong = []
         for finding in examine(settings, Path()):
             if json:
-                import json as json_module
-
-                print(
-                    json_module.dumps(
-                        {"what": finding.what, "ok": finding.ok, "says": finding.says}, ensure_ascii=False
-                    ),
-                    flush=True,
-                )
+                print(json_line({"what": finding.what, "ok": finding.ok, "says": finding.says}), flush=True)
             else:
-                print(f"{'ok   ' if finding.ok else 'WRONG'} {finding.what}: {finding.says}", flush=True)
+                said = f"{'ok   ' if finding.ok else 'WRONG'} {finding.what}: {finding.says}"
+                print(one_line(said), flush=True)
             wrong += [] if finding.ok else [finding.what]
         if wrong:
             raise FilmwrightError(f"{len(wrong)} to mend: {', '.join(wrong)}")

@@ -283,13 +283,9 @@ def _compose(text: str) -> Memory:
 
 
 def _from_yaml(path: Path) -> Memory:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ..storyboard.yaml_files import read_yaml_file
 
-    try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise InputError(f"memory file {path} cannot be read: {str(error).splitlines()[0]}") from error
+    data = read_yaml_file(path)
     if not isinstance(data, dict):
         raise InputError(f"memory file {path} must be a mapping, such as 'window: 3'")
     found: dict[str, Any] = {}

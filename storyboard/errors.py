@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .plain_text import one_line
+from .redaction import hide_keys
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 SHOWN_INPUT = 80
+MAX_SAID = 2000
+"""Characters of an error line."""
 
 
 class FilmwrightError(Exception):
     """Work that failed for a reason outside the code: one line that names the value and the fix."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        said = one_line(hide_keys(super().__str__()[: 4 * MAX_SAID]))
+        return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]} …"
 
 
 class InputError(FilmwrightError):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..templates.pages import render_page
+from .plain_text import without_unsafe
 from .script import Script
 from .timeline import Timeline
 
 DIALOGUE_LEAD_SECONDS = 0.2
+MARKUP = re.compile(
+    r"</?[A-Za-z!?][^<>]*>|<\d[\d:.,]*>"  # HTML's and WebVTT's
+    r"|\{\\[^{}]*\}|\{[A-Za-z]:[^{}]*\}"  # SubStation's and MicroDVD's
+)
+"""What players of subtitles read as style or place."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,14 @@ class Subtitle:
     text: str
 
 
+def subtitle_text(text: str) -> str:
+    """A text as a subtitle may say it: one line, without control characters, markup, or what divides cues."""
+    plain = without_unsafe(text)
+    while (bare := MARKUP.sub("", plain)) != plain:  # what stood around markup may be markup in its turn
+        plain = bare
+    return " ".join(re.sub(r"\{\\+", "{", plain).replace("-->", "→").split())
+
+
 def subtitles(script: Script, timeline: Timeline) -> list[Subtitle]:
     """Every line, shared out over its shot by length."""
     names = {entity.id: entity.name for entity in script.entities}
@@ -103,7 +118,8 @@ def subtitles(script: Script, timeline: Timeline) -> list[Subtitle]:
         for line in shot.lines:
             length = room * len(line.text) / total
             text = f"{names[line.speaker]}: {line.text}" if line.speaker else line.text
-            found.append(Subtitle(at, at + length, " ".join(text.split())))
+            if subtitle_text(line.text):
+                found.append(Subtitle(at, at + length, subtitle_text(text)))
             at += length
     return found
 

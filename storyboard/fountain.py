@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from .device_names import is_device_name
 from .errors import InputError
 from .script import (
     Angle,
@@ -255,6 +256,7 @@ class _Cast:
         if name.casefold() in self._by_name:
             return
         base = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:48] or kind
+        base = f"{base}-{kind}" if is_device_name(base) else base
         taken = {entity.id.lower() for entity in self.entities}
         id_ = next(i for i in (base, *(f"{base}-{n}" for n in range(2, 9999))) if i not in taken)
         shown = name.title() if name.isupper() else name

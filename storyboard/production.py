@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +16,14 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
+from .plain_text import json_line
+from .redaction import Secrets
 from .script import Script
+from .yaml_files import line_of, place_name, read_yaml_file
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
 MAX_SCRIPT_BYTES = 8_000_000
@@ -67,8 +70,26 @@ def _yaml() -> YAML:
     return yaml
 
 
+def _own(value: CommentedMap | CommentedSeq) -> CommentedMap | CommentedSeq:
+    """A copy of what aliases share, without anchors, so that a change of one place is none of the others; else the value itself."""
+    if value.yaml_anchor() is None:
+        return value
+    copied: CommentedMap | CommentedSeq = copy.deepcopy(value)
+    left: list[Any] = [copied]
+    while left:
+        part = left.pop()
+        if isinstance(part, CommentedMap | CommentedSeq):
+            part.yaml_set_anchor(None)
+            left.extend(part.values() if isinstance(part, CommentedMap) else part)
+    return copied
+
+
 def _merge(old: Any, new: Any) -> Any:
-    """`new` in the shape and with the comments of `old`."""
+    """`new` in the shape and with the comments of `old`; what is equal stays as it is written, aliases too."""
+    if old == new:
+        return old
+    if isinstance(old, CommentedMap | CommentedSeq):
+        old = _own(old)
     if isinstance(old, CommentedMap) and isinstance(new, dict):
         for key in [k for k in old if k not in new]:
             del old[key]
@@ -76,8 +97,11 @@ def _merge(old: Any, new: Any) -> Any:
             old[key] = _merge(old[key], value) if key in old else value
         return old
     if isinstance(old, list) and isinstance(new, list):
-        merged = [_merge(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
-        old[:] = merged
+        for index in reversed(range(len(new), len(old))):
+            del old[index]
+        for index, value in enumerate(old):  # one by one: ruamel forgets the comments of a list that is set as a whole
+            old[index] = _merge(value, new[index])
+        old.extend(new[len(old) :])
         return old
     return new
 
@@ -86,50 +110,18 @@ def read_yaml(path: Path) -> Any:
     """Loads a YAML file of ours.
 
     Raises:
-        InputError: it is missing, too large, not UTF-8 or not YAML; says where.
+        InputError: it is missing, too large, not UTF-8, not YAML, or holds more than is read; says where.
     """
-    try:
-        if path.stat().st_size > MAX_SCRIPT_BYTES:
-            raise InputError(f"{path} is larger than {MAX_SCRIPT_BYTES // 1_000_000} MB")
-        return _yaml().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return read_yaml_file(path, MAX_SCRIPT_BYTES)
 
 
-def explain(error: ValidationError, path: Path, data: Any = None) -> str:
-    """The first problem of a validation as one line: file, line, place, value, reason.
-
-    Args:
-        data: the file as it was loaded, which knows its lines.
-    """
+def explain(error: ValidationError, path: Path, data: Any) -> str:
+    """The first problem of a validation as one line: file and line, place, value, reason."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = place_name(first["loc"])
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    line = f":{line_of(data, first['loc'])}" if data is not None else ""
-    return f"{path}{line}: {place + ': ' if place else ''}{reason}{more}"
-
-
-def line_of(data: Any, place: Sequence[int | str]) -> int:
-    """The line of a place in a loaded YAML file, from 1: of the nearest place above it that is there."""
-    line, node = 1, data
-    for part in place:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    return f"{path}:{line_of(data, first['loc'])}: {place + ': ' if place else ''}{reason}{more}"
 
 
 class Production:
@@ -219,7 +211,7 @@ class Production:
             return Settings()
         data = read_yaml(self.settings_path)
         try:
-            return Settings.model_validate(data or {})
+            return Settings.model_validate({} if data is None else data)
         except ValidationError as error:
             raise InputError(explain(error, self.settings_path, data)) from None
 
@@ -232,7 +224,7 @@ class Production:
             merged = _merge(read_yaml(path), data)
         out = io.StringIO()
         _yaml().dump(merged, out)
-        write_text(path, out.getvalue())
+        write_text(path, Secrets.of_environment().exact(out.getvalue()))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -256,14 +248,14 @@ class Production:
 
     def log(self, event: str, **values: Any) -> None:
         """Appends one event to log.jsonl, on disk before it returns."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
+        line = Secrets.of_environment().exact(json_line({"time": round(time.time(), 3), "event": event, **values}))
         with disk_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
         if not self.log_path.exists():
             return []
-        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        lines = self.log_path.read_text(encoding="utf-8").split("\n")  # a text in it may have other line separators
         events = []
         for line in lines:
             try:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+from .device_names import no_device_name
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), AfterValidator(no_device_name)]
 EntityKind = Literal["character", "prop", "location"]
 ShotSize = Literal["ECU", "CU", "MCU", "MS", "MLS", "LS", "ELS"]
 Angle = Literal["eye", "low", "high", "overhead", "over-shoulder"]

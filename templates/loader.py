@@ -15,17 +15,16 @@ from typing import Any
 
 from platformdirs import user_config_path
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap
 
 from ..storyboard.errors import InputError, reason_of
-from .script_template import Parameter, ScriptTemplate, Value
-from .wording import check_wording, render_wording
+from ..storyboard.yaml_files import line_of, place_name, read_yaml_file
+from .filters import Budget
+from .script_template import MAX_VALUE, Parameter, ScriptTemplate, Value
+from .wording import render_wording
 
 PACKAGE = "filmwright.templates"
 PROJECT = "filmwright-templates"
-MAX_BYTES = 200_000
 MAX_DEPTH = 8
 
 
@@ -81,10 +80,7 @@ def load_template(name: str, given: Mapping[str, str] | None = None) -> ScriptTe
 
 def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"template file {name!r} does not exist")
-        return path
+        return Path(name)
     found = find_templates().get(name)
     if found is None:
         raise InputError(f"template {name!r} is unknown: choose one of {', '.join(template_names())}, or a file")
@@ -92,16 +88,7 @@ def _path(name: str) -> Path:
 
 
 def _read(path: Path) -> CommentedMap:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} is larger than {MAX_BYTES // 1000} kB")
-        loaded = YAML().load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    loaded = read_yaml_file(path)
     if not isinstance(loaded, CommentedMap):
         raise InputError(f"{path}: a template is a mapping with name, title, acts and grammar")
     return loaded
@@ -133,21 +120,7 @@ def _explained(error: ValidationError, path: Path, lines: CommentedMap) -> str:
     place = [part for part in first["loc"] if part not in ("bool", "int", "float", "str")]
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{_line(lines, place)}: {'.'.join(map(str, place)) + ': ' if place else ''}{reason}{more}"
-
-
-def _line(node: Any, place: list[Any]) -> int:
-    """The line of a place in a file, from 1; the nearest place above it that is there."""
-    line = 1
-    for part in place:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    return f"{path}:{line_of(lines, place)}: {place_name(place) + ': ' if place else ''}{reason}{more}"
 
 
 def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Value]:
@@ -165,24 +138,25 @@ def _values(template: ScriptTemplate, given: Mapping[str, str]) -> dict[str, Val
 def _typed(name: str, text: str, parameter: Parameter) -> Value:
     kind = type(parameter.default)
     value: Value
+    if len(text) > MAX_VALUE:
+        raise InputError(f"--set {name} is {len(text):,} characters long: at most {MAX_VALUE:,}")
     try:
         value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
         raise InputError(f"--set {name}={text!r} is no {kind.__name__}: {parameter.help}") from None
     if parameter.choices and value not in parameter.choices:
         raise InputError(f"--set {name}={text!r}: choose one of {', '.join(map(str, parameter.choices))}")
-    if isinstance(value, str) and len(value) > 1000:
-        raise InputError(f"--set {name} is {len(value)} characters long: at most 1000")
     return value
 
 
 def _filled(template: ScriptTemplate, values: Mapping[str, Value], path: Path) -> ScriptTemplate:
     """The template with its texts written out."""
 
+    budget = Budget()
+
     def written(place: str, text: str) -> str:
         try:
-            check_wording(text, values)
-            return render_wording(text, values)
+            return render_wording(text, values, budget)
         except InputError as error:
             raise InputError(f"{path}: {place}: {error}") from None
 

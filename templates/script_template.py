@@ -12,6 +12,11 @@ ShotRole = Literal["establish", "act", "react", "detail"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Value = bool | int | float | str
+MAX_VALUE = 1000
+"""Characters of a parameter's value."""
+MAX_BEATS = 100
+MAX_PARAMETERS = 50
+MAX_CHOICES = 100
 
 
 class _Part(BaseModel):
@@ -49,7 +54,7 @@ class Act(_Part):
     """Beats that belong together."""
 
     name: Name
-    beats: list[StoryBeat] = Field(min_length=1)
+    beats: list[StoryBeat] = Field(min_length=1, max_length=MAX_BEATS)
 
 
 class Parameter(_Part):
@@ -62,10 +67,13 @@ class Parameter(_Part):
 
     help: str = Field(min_length=1, max_length=200)
     default: Value
-    choices: list[Value] = []
+    choices: list[Value] = Field(default=[], max_length=MAX_CHOICES)
 
     @model_validator(mode="after")
     def _among(self) -> Parameter:
+        for value in (self.default, *self.choices):
+            if isinstance(value, str) and len(value) > MAX_VALUE:
+                raise ValueError(f"a value of {len(value):,} characters: at most {MAX_VALUE:,}")
         if self.choices and self.default not in self.choices:
             raise ValueError(f"default {self.default!r} is not among the choices")
         return self
@@ -87,12 +95,12 @@ class ScriptTemplate(_Part):
     title: str = Field(min_length=1, max_length=80)
     description: str = Field(min_length=1, max_length=400)
     extends: Name | None = None
-    parameters: dict[ParameterName, Parameter] = {}
+    parameters: dict[ParameterName, Parameter] = Field(default={}, max_length=MAX_PARAMETERS)
     style: str = Field(default="", max_length=400)
     guidance: str = Field(default="", max_length=8000)
     seconds: float | None = Field(default=None, ge=4, le=3600)
     shot_seconds: float = Field(default=2.6, ge=0.75, le=30)
-    acts: list[Act] = Field(min_length=1)
+    acts: list[Act] = Field(min_length=1, max_length=MAX_BEATS)
     grammar: dict[ShotRole, Grammar]
 
     @property
@@ -102,6 +110,8 @@ class ScriptTemplate(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> ScriptTemplate:
+        if len(self.beats) > MAX_BEATS:
+            raise ValueError(f"{len(self.beats):,} beats: at most {MAX_BEATS}")
         names = [beat.name for beat in self.beats]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:

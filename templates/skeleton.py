@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from ..storyboard.device_names import is_device_name
 from ..storyboard.errors import InputError
 from .loader import template_names
 
@@ -26,6 +27,8 @@ def new_template(name: str, title: str, description: str, beats: str, extends: s
     """
     if not NAME.fullmatch(name):
         raise InputError(f"template name {name!r}: use small letters, digits and hyphens")
+    if is_device_name(name):
+        raise InputError(f"template name {name!r} is one that Windows keeps for a device: choose another")
     if extends is not None and extends not in template_names():
         raise InputError(f"--extends {extends!r} is no template: there are {', '.join(template_names())}")
     head = [

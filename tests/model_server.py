@@ -10,7 +10,7 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,22 +28,52 @@ class Served:
     def __init__(self, author: Author, *, gemini: bool = False, faults: list[str] | None = None) -> None:
         self.author, self.gemini, self.faults = author, gemini, faults or []
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.elsewhere = "http://elsewhere.invalid/v1"
         self._lock = threading.Lock()
 
-    def respond(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    def respond(
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str], address: str
+    ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
+        given = {name.lower(): value for name, value in headers.items()}
         with self._lock:
             self.requests.append(body)
+            self.headers.append(given)
             fault = self.faults.pop(0) if self.faults else ""
+        if fault == "redirect":
+            return 307, {"location": self.elsewhere}, b""
+        if fault.startswith("echo"):
+            return self._echo(fault, given, address)
         if self.gemini:
             return self._gemini(path, body, fault)
         return self._openai(path, body, fault)
+
+    def _echo(self, fault: str, headers: dict[str, str], address: str) -> tuple[int, dict[str, str], bytes]:
+        """An error that says more of the access than it should: `echo STATUS WHAT`."""
+        _, status, what = fault.split(" ", 2)
+        name = "x-goog-api-key" if self.gemini else "authorization"
+        key = headers.get(name, "").removeprefix("Bearer ")
+        said = {
+            "header": f"cannot parse header {name}: {headers.get(name)}",
+            "headers": f"rejected: {headers}",
+            "key": f"Incorrect API key provided: {key}. You can find your API key at your provider's page",
+            "ends": f"Incorrect API key provided: {key[:5]}{'*' * 20}{key[-4:]}.",
+            "dots": f"key {key[:12]}...{key[-4:]} is disabled",
+            "half": f"the key starts with {key[: len(key) // 2]}",
+            "end": f"no account for the key that ends in {key[-4:]}",
+            "base64": f"unknown credentials {base64.b64encode(key.encode()).decode()}",
+            "address": f"no route for {address}",
+        }[what]
+        return _json(int(status), {"error": {"code": int(status), "message": said, "status": "REFUSED", "type": "x"}})
 
     def transport(self) -> httpx2.MockTransport:
         """The same without a network."""
 
         def handle(request: httpx2.Request) -> httpx2.Response:
-            status, headers, data = self.respond(request.url.path, json.loads(request.content))
+            status, headers, data = self.respond(
+                request.url.path, json.loads(request.content), request.headers, str(request.url)
+            )
             return httpx2.Response(status, headers=headers, content=data)
 
         return httpx2.MockTransport(handle)
@@ -160,7 +190,8 @@ def serving(served: Served) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            status, headers, data = served.respond(self.path, body)
+            address = f"http://{self.headers['host']}{self.path}"
+            status, headers, data = served.respond(self.path, body, self.headers, address)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -22,7 +22,7 @@ from filmwright.storyboard.errors import InputError
         ("shots(3,noise=1000)", "noise=1000 is out of range"),
         ("routed(5,pol=3)", "takes frames, pool, tier; 'pol' does not fit"),
         ("routed(5,tier=disk)", "choose auto, device or host"),
-        ("nowhere.yaml", "cannot be read"),
+        ("nowhere.yaml", "does not exist"),
     ],
 )
 def test_impossible_memories_are_refused_by_name(memory: str, said: str) -> None:

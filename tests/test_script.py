@@ -87,7 +87,7 @@ def test_errors_of_a_hand_edited_script_name_file_place_and_value(tmp_path: Path
 def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
     production = Production.create(tmp_path / "p", "story", Settings())
     (tmp_path / "p" / "script.yaml").write_text("title: [\n", encoding="utf-8")
-    with pytest.raises(InputError, match="line 2"):
+    with pytest.raises(InputError, match=r"script\.yaml:2: not valid YAML"):
         production.read_script()
 
 

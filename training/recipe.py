@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ..generator.memory import parse_memory
 from ..storyboard.errors import InputError, reason_of
 from ..storyboard.vocabulary import FULL, Vocabulary
+from ..storyboard.yaml_files import read_yaml_file
 from .settings import (
     MAKES,
     AutoencoderSettings,
@@ -183,10 +182,7 @@ def read_recipe(wanted: str) -> Recipe:
             raise InputError(f"recipe {wanted!r} is unknown: choose {', '.join(bundled_recipes())}, or a .yaml file")
         if not path.is_file():
             raise InputError(f"recipe {path} does not exist")
-    try:
-        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path} is no YAML: {str(error).splitlines()[0]}") from error
+    data = read_yaml_file(path)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:

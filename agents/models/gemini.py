@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, too_slow
+from ...storyboard.redaction import Secrets, shown_url
+from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, redirected, too_slow, without_secrets
 from .language import (
     Completion,
     Message,
@@ -42,17 +43,23 @@ class GeminiModel:
         key = checked_key("GEMINI_API_KEY", environment.get("GEMINI_API_KEY"), "AIza", "sk-")
         url = environment.get("GOOGLE_GEMINI_BASE_URL")
         self._url = checked_url("GOOGLE_GEMINI_BASE_URL", url) if url else HOME
+        self._secrets, self._shown = Secrets.of([key], [url]), shown_url(self._url)
         self._client = genai.Client(
             api_key=key, vertexai=False,
             http_options=HttpOptions(
                 base_url=self._url, timeout=round(timeout_seconds * 1000),
                 retry_options=HttpRetryOptions(attempts=RETRIES + 1, http_status_codes=TRANSIENT),
-                client_args={"transport": transport} if transport is not None else None,
+                client_args={"follow_redirects": False} | ({} if transport is None else {"transport": transport}),
             ),
         )  # fmt: skip
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
         """See `LanguageModel.complete`."""
+        with without_secrets(self._secrets):
+            answer = self._complete(messages, schema, images)
+        return Completion(self._secrets.exact(answer.text), answer.usage)
+
+    def _complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes]) -> Completion:
         import httpx2
         from google.genai import errors, types
 
@@ -76,9 +83,11 @@ class GeminiModel:
         except httpx2.TimeoutException:
             raise too_slow(self.name) from None
         except httpx2.ConnectError as error:
-            raise Unreachable(f"no connection to {self._url} ({error}): is it reachable from here?") from None
+            raise Unreachable(
+                f"no connection to {self._shown} ({self._said(error)}): is it reachable from here?"
+            ) from None
         except (httpx2.HTTPError, json.JSONDecodeError, errors.UnknownApiResponseError) as error:
-            raise broke_off(self.name, str(error)[:120]).after(guess_usage(messages, images)) from None
+            raise broke_off(self.name, self._said(error)).after(guess_usage(messages, images)) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -86,6 +95,10 @@ class GeminiModel:
         Raises:
             ModelError, WrongAccess: as `LanguageModel.complete`.
         """
+        with without_secrets(self._secrets):
+            return self._picture(prompt)
+
+    def _picture(self, prompt: str) -> bytes:
         import httpx2
         from google.genai import errors, types
 
@@ -96,7 +109,7 @@ class GeminiModel:
         except errors.APIError as error:
             raise self._explained(error, False) from None
         except httpx2.HTTPError as error:
-            raise Unreachable(f"no picture from {self._url} ({str(error)[:120]})") from None
+            raise Unreachable(f"no picture from {self._shown} ({self._said(error)})") from None
         for candidate in made.candidates or ():
             for part in (candidate.content.parts if candidate.content else None) or ():
                 if part.inline_data is not None and part.inline_data.data:
@@ -131,20 +144,26 @@ class GeminiModel:
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:
         """A refusal of the server in the words of whoever has to mend it."""
-        said = str(error.message or error).replace("\n", " ")[:300]
+        said = self._secrets.hide(str(error.message or error).replace("\n", " "))[:300]
         told = said.lower()
         match error.code:
+            case code if 300 <= code < 400:
+                headers = getattr(error.response, "headers", {})
+                return redirected("GOOGLE_GEMINI_BASE_URL", code, headers.get("location", ""))
             case 401 | 403:
-                return WrongAccess(f"{self._url} refused the key in GEMINI_API_KEY ({error.code}): {said}")
+                return WrongAccess(f"{self._shown} refused the key in GEMINI_API_KEY ({error.code}): {said}")
             case 400 if "api key" in told:
-                return WrongAccess(f"{self._url} refused the key in GEMINI_API_KEY: {said}")
+                return WrongAccess(f"{self._shown} refused the key in GEMINI_API_KEY: {said}")
             case 404:
-                return WrongAccess(f"{self._url} has no model {self._model!r}: {said}")
+                return WrongAccess(f"{self._shown} has no model {self._model!r}: {said}")
             case 429:
                 return RateLimited(f"{self.name}: rate limit or quota reached {RETRIES + 1} times: {said}")
             case 400 if with_images and "image" in told:
                 return WrongAccess(f"{self.name} takes no pictures: name a model with vision as critic")
             case code if code >= 500:
-                return Unreachable(f"{self._url} failed {RETRIES + 1} times ({code}): {said}")
+                return Unreachable(f"{self._shown} failed {RETRIES + 1} times ({code}): {said}")
             case _:
                 return ModelError(f"{self.name}: {error.code}: {said}")
+
+    def _said(self, error: BaseException) -> str:
+        return self._secrets.hide(str(error))[:120]

@@ -162,6 +162,8 @@ def _read(text: str, answer: type[Value], check: Callable[[Value], list[str]]) -
         data = json.loads(_unfenced(text))
     except json.JSONDecodeError as error:
         return None, [f"not JSON: {error.msg} at character {error.pos}"]
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or depth
+        return None, [f"not JSON that can be read: {error}"]
     try:
         value = answer.model_validate(data)
     except ValidationError as error:

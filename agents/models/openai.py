@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, too_slow
+from ...storyboard.redaction import Secrets, shown_url
+from .access import RETRIES, broke_off, checked_key, checked_url, ran_out, redirected, too_slow, without_secrets
 from .language import (
     Completion,
     Message,
@@ -38,7 +39,7 @@ class OpenAIModel:
             WrongAccess: key or address cannot be right.
         """
         import httpx2
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
         self.name, self._model = f"openai:{model}", model
         url = environment.get("OPENAI_BASE_URL")
@@ -46,14 +47,20 @@ class OpenAIModel:
         key = environment.get("OPENAI_API_KEY")
         if self._url == HOME or key:
             key = checked_key("OPENAI_API_KEY", key, "sk-", "AIza")
+        self._secrets, self._shown = Secrets.of([key], [url]), shown_url(self._url)
         self._client = OpenAI(
             api_key=key or "no-key-needed", base_url=self._url, max_retries=RETRIES,
             timeout=httpx2.Timeout(timeout_seconds, connect=10.0),
-            http_client=httpx2.Client(transport=transport) if transport is not None else None,
+            http_client=DefaultHttpxClient(transport=transport, follow_redirects=False),
         )  # fmt: skip
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
         """See `LanguageModel.complete`."""
+        with without_secrets(self._secrets):
+            answer = self._complete(messages, schema, images)
+        return Completion(self._secrets.exact(answer.text), answer.usage)
+
+    def _complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes]) -> Completion:
         import httpx2
         import openai
 
@@ -77,9 +84,11 @@ class OpenAIModel:
         except openai.APITimeoutError:
             raise too_slow(self.name) from None
         except openai.APIConnectionError as error:
-            raise Unreachable(f"no connection to {self._url} ({_cause(error)}): is the server running?") from None
+            raise Unreachable(
+                f"no connection to {self._shown} ({self._cause(error)}): is the server running?"
+            ) from None
         except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
-            raise broke_off(self.name, _cause(error)).after(guess_usage(messages, images)) from None
+            raise broke_off(self.name, self._cause(error)).after(guess_usage(messages, images)) from None
 
     def picture(self, prompt: str) -> bytes:
         """A picture of a prompt, as a file.
@@ -87,6 +96,10 @@ class OpenAIModel:
         Raises:
             ModelError, WrongAccess: as `LanguageModel.complete`.
         """
+        with without_secrets(self._secrets):
+            return self._picture(prompt)
+
+    def _picture(self, prompt: str) -> bytes:
         import openai
 
         try:
@@ -94,7 +107,7 @@ class OpenAIModel:
         except openai.APIStatusError as error:
             raise self._explained(error, False) from None
         except openai.APIConnectionError as error:
-            raise Unreachable(f"no picture from {self._url} ({_cause(error)})") from None
+            raise Unreachable(f"no picture from {self._shown} ({self._cause(error)})") from None
         if not made.data or not made.data[0].b64_json:
             raise ModelRefused(f"{self.name} sent no picture")
         return base64.b64decode(made.data[0].b64_json)
@@ -110,7 +123,7 @@ class OpenAIModel:
                 finished = choice.finish_reason or finished
         usage = usage or guess_usage(messages, images, text + refusal)  # not every server counts
         if refusal:
-            raise ModelRefused(f"{self.name} declined: {refusal[:300]}").after(usage)
+            raise ModelRefused(f"{self.name} declined: {self._secrets.hide(refusal)[:300]}").after(usage)
         if finished == "content_filter":
             raise ModelRefused(
                 f"{self.name}: the provider's content filter stopped the answer; change the story, or the model"
@@ -123,17 +136,19 @@ class OpenAIModel:
 
     def _explained(self, error: Any, with_images: bool) -> ModelError | WrongAccess:
         """A refusal of the server in the words of whoever has to mend it."""
-        said = str(getattr(error, "message", error)).replace("\n", " ")[:300]
+        said = self._secrets.hide(str(getattr(error, "message", error)).replace("\n", " "))[:300]
         body = error.body if isinstance(error.body, dict) else {}
         code, told = str(body.get("code") or ""), said.lower()
         match error.status_code:
+            case code_ if 300 <= code_ < 400:
+                return redirected("OPENAI_BASE_URL", code_, error.response.headers.get("location", ""))
             case 401 | 403:
-                return WrongAccess(f"{self._url} refused the key in OPENAI_API_KEY ({error.status_code}): {said}")
+                return WrongAccess(f"{self._shown} refused the key in OPENAI_API_KEY ({error.status_code}): {said}")
             case 404 if "model" in told:
-                return WrongAccess(f"{self._url} has no model {self._model!r}: {said}")
+                return WrongAccess(f"{self._shown} has no model {self._model!r}: {said}")
             case 404:
                 hint = "" if self._url.endswith("/v1") else "; the address of most servers ends in /v1"
-                return WrongAccess(f"{self._url} has no chat completions (404){hint}")
+                return WrongAccess(f"{self._shown} has no chat completions (404){hint}")
             case 429 if code == "insufficient_quota":
                 return RateLimited(f"the account of OPENAI_API_KEY has no quota left: {said}")
             case 429:
@@ -149,11 +164,10 @@ class OpenAIModel:
             case 400 if "response_format" in told or "json_schema" in told:
                 return WrongAccess(f"{self.name} gives no answers by JSON schema: {said}")
             case code_ if code_ >= 500:
-                return Unreachable(f"{self._url} failed {RETRIES + 1} times ({code_}): {said}")
+                return Unreachable(f"{self._shown} failed {RETRIES + 1} times ({code_}): {said}")
             case _:
                 return ModelError(f"{self.name}: {error.status_code}: {said}")
 
-
-def _cause(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return str(cause).strip().split("\n")[0][:160] or type(cause).__name__
+    def _cause(self, error: BaseException) -> str:
+        cause = error.__cause__ or error
+        return self._secrets.hide(str(cause).strip().split("\n")[0])[:160] or type(cause).__name__

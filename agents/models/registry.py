@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...storyboard.errors import InputError
+from ...storyboard.redaction import hide_keys
 from .language import LanguageModel
 
 PROVIDERS = ("openai", "gemini", "scripted")
@@ -38,6 +39,8 @@ def open_model(
         InputError: no such provider, no model named, or key or address cannot be right.
     """
     provider, _, model = name.partition(":")
+    if hide_keys(name) != name:
+        raise InputError("the name of a language model looks like an API key: write PROVIDER:MODEL, and export the key")
     if provider not in PROVIDERS:
         raise InputError(f"language model {name!r} is unknown: write {EXAMPLES}")
     if not model:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from ...storyboard.errors import InputError, reason_of
+from ...storyboard.yaml_files import line_of, place_name, read_yaml_file
 from .language import Completion, Message, ModelError, Usage, WrongAccess
 
 CHARACTERS_OF_TOKEN = 4
+MAX_SCRIPTED_BYTES = 8_000_000
 
 
 class Said(BaseModel):
@@ -56,10 +57,14 @@ class ScriptedModel:
             WrongAccess: it is missing or malformed.
         """
         try:
-            loaded = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+            loaded = read_yaml_file(path, MAX_SCRIPTED_BYTES)
             return cls(f"scripted:{path}", TypeAdapter(list[Said]).validate_python(loaded))
-        except (OSError, YAMLError, ValidationError) as error:
-            raise WrongAccess(f"scripted model {path}: {str(error).splitlines()[0]}") from None
+        except InputError as error:
+            raise WrongAccess(f"scripted model {error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = f"{path}:{line_of(loaded, first['loc'])}: {place_name(first['loc'])}"
+            raise WrongAccess(f"scripted model {place}: {reason_of(first)}") from None
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], images: Sequence[bytes] = ()) -> Completion:
         """See `LanguageModel.complete`."""

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from itertools import accumulate
 
+from ...storyboard.device_names import is_device_name
 from ...storyboard.errors import InputError
 from ...storyboard.lexicon import INTERIORS, KIND_OF, SET_OF
 from ...storyboard.script import MAX_SHOT_SECONDS, Angle, Entity, Line, Scene, Script, Shot, letters
@@ -21,9 +22,10 @@ SIGNATURE = "rules (pattern matching, not understanding)"
 
 
 def slug(text: str, fallback: str) -> str:
-    """An id: ASCII letters, digits and hyphens."""
+    """An id: ASCII letters, digits and hyphens, and no name that Windows keeps for a device."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()[:48].strip("-") or fallback
+    found = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()[:48].strip("-") or fallback
+    return f"{found}-{fallback}" if is_device_name(found) else found
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from ...storyboard.errors import InputError
 from ...storyboard.files import write_text
+from ...storyboard.production import MAX_SCRIPT_BYTES
+from ...storyboard.yaml_files import read_yaml_file
 
 Value = TypeVar("Value", bound=BaseModel)
 
@@ -29,11 +31,11 @@ class PassStore:
         """The answer of a pass, if it was asked exactly this."""
         path = self._folder / f"{name}.yaml"
         try:
-            kept: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+            kept: Any = read_yaml_file(path, MAX_SCRIPT_BYTES)
             if kept["asked"] != asked:
                 return None
             return answer.model_validate(kept["answer"])
-        except (OSError, YAMLError, ValidationError, KeyError, TypeError):
+        except (InputError, ValidationError, KeyError, TypeError):
             return None  # never asked, or damaged: asked for anew
 
     def put(self, name: str, asked: str, value: BaseModel, **about: Any) -> None:
