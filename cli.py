@@ -109,7 +109,7 @@ def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings]:
     recorded = production.read_settings()
     settings = resolve(options, recorded)
     if any(value is not None for value in options.values()) and settings != recorded:
-        from .agents.session import check_settings
+        from .agents.planning import check_settings
 
         check_settings(settings)
         production.write_settings(settings)
@@ -163,7 +163,7 @@ def film(
 def _new(
     story: str, out: Path | None, options: dict[str, Any], references: dict[str, Path], display: Display
 ) -> tuple[Production, Settings]:
-    from .agents.session import check_settings, new_production
+    from .agents.planning import check_settings, new_production
     from .console.settings import resolve
     from .console.story import read_story
 
@@ -202,7 +202,7 @@ def plan(
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
         options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
-        from .agents.session import plan as plan_pages
+        from .agents.planning import plan as plan_pages
         from .animatic.movie import draw_panels
         from .console.display import open_display
 
@@ -222,13 +222,13 @@ def plan(
 
 
 def _revise(folder: str, note: str | None, options: dict[str, Any], display: Display) -> None:
-    from .agents import session
+    from .agents import planning
 
     if note is None:
         raise InputError(f"{folder} is planned already: edit {folder}/script.yaml, or say --revise NOTE")
     production, settings = _open(Path(folder), options)
     with display:
-        report = session.revise(production, settings, note, display)
+        report = planning.revise(production, settings, note, display)
     again = f"\nto be shot anew: {', '.join(report.stale)}" if report.stale else ""
     display.result(
         f"{report.diff}\n{report.summary}{again}", folder=folder, summary=report.summary, diff=report.diff,

@@ -20,29 +20,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from ..storyboard.cut import CutReport, assemble, write_stand_in
+from ..storyboard.cut import CutReport
 from ..storyboard.errors import InputError
-from ..storyboard.fountain import is_fountain
 from ..storyboard.production import Production, ReviewPoint, Settings
-from ..storyboard.script import Script
-from ..storyboard.stage import Frames, open_generator
-from ..storyboard.takes import dependency_hash, file_digest, shot_folder
-from ..storyboard.timeline import ShotTiming
-from ..templates.loader import load_template
+from ..storyboard.takes import dependency_hash, file_digest
 from .casting import add_references, draw_missing
 from .checkpoints import LatestCheckpoint
-from .crew import hire_painter, hire_planner
+from .crew import hire_painter
+from .cutting import cut_film
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
-from .pages import write_storyboard
-from .planner import RULES
-from .prompts import shot_prompt
+from .planning import plan_story
 from .questions import Answer, Asker, Question, answer_about, answer_of
-from .screenplay import plan_screenplay
 
 THREAD = "film"
 
@@ -225,7 +217,7 @@ class Director:
 
     def cut(self, state: State) -> State:
         began = time.perf_counter()
-        self.report = cut_film(self.production, self.settings, self.floor, self.tell)
+        self.report = cut_film(self.production, self.settings, self.floor.current, self.tell)
         self.floor.spent["cut"] = time.perf_counter() - began
         return {}
 
@@ -381,66 +373,3 @@ def _open_session(path: Path) -> sqlite3.Connection:
         for part in path.parent.glob(f"{path.name}*"):
             part.unlink()
         return sqlite3.connect(path, check_same_thread=False)
-
-
-def plan_story(production: Production, settings: Settings, tell: Listener) -> Script:
-    """Plans the production's story and writes its script."""
-    began = time.perf_counter()
-    planner = hire_planner(production, settings, tell)
-    story = production.story_path.read_text(encoding="utf-8")
-    template = load_template(settings.template, settings.parameters)
-    if settings.planner == RULES and is_fountain(story):
-        script = plan_screenplay(story, template=template, seconds=settings.seconds)
-    else:
-        script = planner.plan(story, template=template, seconds=settings.seconds, seed=settings.seed)
-    production.write_script(script)
-    shots = list(script.shots())
-    production.log("plan", planner=script.planner, template=template.name, shots=len(shots))
-    tell(
-        Event(
-            "plan",
-            {"planner": script.planner, "title": script.title, "shots": len(shots), "seconds": round(script.seconds(), 2),
-             "spent_seconds": round(time.perf_counter() - began, 3)},
-        )
-    )  # fmt: skip
-    return script
-
-
-def cut_film(production: Production, settings: Settings, floor: Floor, tell: Listener) -> CutReport:
-    """Joins the circled takes; a missing shot is stood in for by its drawing."""
-    script, timeline, profile = floor.script(), floor.timeline(), floor.profile
-    takes = floor.current.in_film()
-    for state in floor.current.states():
-        if state.why and state.shot.id in takes:
-            text = f"shot {state.shot.id}: take {takes[state.shot.id].take} is in the film, though stale ({', '.join(state.why)})"
-            tell(Event("warning", {"text": text}))
-    stand_ins: dict[str, Path] = {}
-    for timing in timeline.shots:
-        if timing.shot_id not in takes:
-            path = shot_folder(production, timing.shot_id) / "missing.mp4"
-            write_stand_in(path, _drawn(script, timing, settings.seed), timing, profile)
-            stand_ins[timing.shot_id] = path
-    report = assemble(production, script, timeline, profile, takes, stand_ins)
-    write_storyboard(production, script, timeline)
-    production.log("cut", frames=report.frames, missing=list(report.missing), of=floor.current.cut_mark())
-    tell(
-        Event(
-            "cut",
-            {"film": str(report.path), "frames": report.frames, "seconds": round(report.seconds, 3), "missing": list(report.missing)},
-        )
-    )  # fmt: skip
-    return report
-
-
-def _drawn(script: Script, timing: ShotTiming, seed: int) -> Frames:
-    """A shot as the theatre draws it, cut to the shot's frames."""
-    theatre = open_generator("theatre")
-    shot = next(s for s in script.shots() if s.id == timing.shot_id)
-    copy = shot.model_copy(update={"prompt": None})
-    rollout = theatre.start(seed)
-    rollout.begin_shot(shot_prompt(script, copy, theatre.profile)[0], shot=shot.id, take=1)
-    frames: list[Frames] = []
-    while sum(len(f) for f in frames) < timing.frames:
-        frames.append(rollout.step().frames)
-    drawn: Frames = np.concatenate(frames)[: timing.frames]
-    return drawn
