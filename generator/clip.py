@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Clip:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _turn: Any = field(default_factory=Lock, repr=False)
 
     def pixels(self, frames_FCHW: Tensor) -> Tensor:
         """Frames in 0 … 1 as the model wants them [F, 3, S, S]."""
@@ -50,14 +52,15 @@ class Clip:
             return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
     def texts(self, prompts: list[str]) -> Tensor:
-        """Unit vectors [B, d]; a prompt is looked at once, not with every chunk."""
-        fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
-        if fresh:
-            if len(self._told) > KEPT_PROMPTS:
-                self._told.clear()
-                fresh = list(dict.fromkeys(prompts))
-            self._told |= dict(zip(fresh, self._look_at(fresh), strict=True))
-        return torch.stack([self._told[prompt] for prompt in prompts])
+        """Unit vectors [B, d]; a prompt is looked at once, not with every chunk. Threads take turns."""
+        with self._turn:
+            fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
+            if fresh:
+                if len(self._told) > KEPT_PROMPTS:
+                    self._told.clear()
+                    fresh = list(dict.fromkeys(prompts))
+                self._told |= dict(zip(fresh, self._look_at(fresh), strict=True))
+            return torch.stack([self._told[prompt] for prompt in prompts])
 
     def _look_at(self, prompts: list[str]) -> Tensor:
         device = next(self.model.parameters()).device
