@@ -114,7 +114,7 @@ class Director:
         self.order = Order(self.order.shots, self.order.again, self.order.cut)
         began = time.perf_counter()
         painter = hire_painter(self.production, self.settings, self.tell)
-        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed, painter)
+        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.film_seed, painter)
         self.floor.spent["casting"] = time.perf_counter() - began
         if drawn:
             pictures = [vars(picture) for picture in drawn]
@@ -361,7 +361,7 @@ def cut_film(production: Production, settings: Settings, floor: Floor, tell: Lis
         record = circled(production, shot.id)
         if record is None or record.frames != timing.frames:
             path = shot_folder(production, shot.id) / "missing.mp4"
-            write_stand_in(path, _drawn(script, timing, settings.seed), timing, profile)
+            write_stand_in(path, _drawn(script, timing, settings.film_seed), timing, profile)
             stand_ins[shot.id] = path
     report = assemble(production, script, timeline, profile, stand_ins)
     write_storyboard(production, script, timeline)

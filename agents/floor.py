@@ -56,7 +56,7 @@ class Floor:
         self.production, self.settings, self.tell = production, settings, listener
         self._critic: Critic | None = None
         self._generator: Generator | None = None
-        self._reel = Reel(production, lambda: self.generator.start(settings.seed))
+        self._reel = Reel(production, lambda: self.generator.start(settings.film_seed))
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._script: tuple[tuple[int, int, int], Script, Timeline] | None = None

@@ -21,6 +21,7 @@ from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
 from .script import Script
+from .seeds import NEWEST, FilmSeed, SeedVersion
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
 MAX_SCRIPT_BYTES = 8_000_000
@@ -37,6 +38,7 @@ class Settings(BaseModel):
         budget: dollars that language models may cost the film in all.
         price: dollars per million tokens sent and received, and perhaps for a picture.
         requests_per_minute: calls of language models at most; 0 for no limit.
+        seed_version: how seeds follow from `seed` (`storyboard.seeds`); a production that notes none has version 1.
         model_timeout: seconds without a piece of an answer after which a language model is given up.
     """
 
@@ -50,6 +52,7 @@ class Settings(BaseModel):
     casting: str = "generator"
     takes: int = Field(default=1, ge=1, le=20)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    seed_version: SeedVersion = NEWEST
     seconds: float = Field(default=20.0, gt=0, le=36_000)
     review: list[ReviewPoint] = []
     parameters: dict[str, str] = {}
@@ -57,6 +60,11 @@ class Settings(BaseModel):
     price: tuple[float, float] | tuple[float, float, float] | None = None
     requests_per_minute: float = Field(default=0.0, ge=0, le=100_000)
     model_timeout: float = Field(default=120.0, gt=0, le=3600)
+
+    @property
+    def film_seed(self) -> FilmSeed:
+        """The seed that draws the film."""
+        return FilmSeed(self.seed, self.seed_version)
 
 
 def _yaml() -> YAML:
@@ -188,9 +196,9 @@ class Production:
 
     def read_settings(self) -> Settings:
         if not self.settings_path.exists():
-            return Settings()
+            return Settings(seed_version=1)
         try:
-            return Settings.model_validate(dict(read_yaml(self.settings_path) or {}))
+            return Settings.model_validate({"seed_version": 1} | dict(read_yaml(self.settings_path) or {}))
         except ValidationError as error:
             raise InputError(explain(error, self.settings_path)) from None
 

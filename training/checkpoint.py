@@ -22,6 +22,7 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.seeds import NEWEST, SEPARATORS, SeedVersion
 
 FOLDER, META = "checkpoint", "filmwright.json"
 
@@ -104,6 +105,25 @@ def find(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         if noted.is_file():
             return folder / name, json.loads(noted.read_text(encoding="utf-8"))
     return None
+
+
+def seed_version(folder: Path) -> SeedVersion:
+    """How seeds follow from the run's: as the checkpoint in `folder` notes it, 1 where it notes nothing; the newest way without one.
+
+    Raises:
+        InputError: an unknown version.
+    """
+    found = find(folder)
+    if found is None:
+        return NEWEST
+    path, meta = found
+    noted = meta.get("seed_version", 1)
+    for known in SEPARATORS:
+        if noted == known:
+            return known
+    raise InputError(
+        f"{path / META}: seed_version {noted!r} is unknown: go on with the version of filmwright that wrote it"
+    )
 
 
 def load(path: Path, state: State, warm: list[str]) -> None:
