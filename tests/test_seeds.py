@@ -154,6 +154,8 @@ def test_a_run_goes_on_with_the_seeds_it_began_with(tmp_path: Path, monkeypatch:
 def test_a_version_of_the_future_is_refused(tmp_path: Path) -> None:
     noted = tmp_path / checkpoint.FOLDER / checkpoint.META
     noted.parent.mkdir()
-    noted.write_text('{"kind": "tuning", "step": 1, "seed_version": 9}', encoding="utf-8")
+    noted.write_text(
+        '{"kind": "tuning", "step": 1, "minutes": 1, "updates": 1, "warm": [], "seed_version": 9}', encoding="utf-8"
+    )
     with pytest.raises(InputError, match="seed_version 9 is unknown"):
         checkpoint.seed_version(tmp_path)
