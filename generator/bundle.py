@@ -6,26 +6,29 @@ transformer/  text_encoder/  tokenizer/  vae/  clip/  reader/   profile.json   R
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from torch import nn
 
-from ..storyboard.errors import InputError
+from ..storyboard.errors import InputError, reason_of
+from ..storyboard.production import explain
 from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
+from .loading import CONFIG, hollow_part, load_part, load_tokenizer
+from .memory import parse_memory
 from .pages import free_bytes
 from .precision import bf16_is_native, picture_layout
 from .reader import FrameReader, load_reader
 from .sampling import Sampling
 from .text import TextEmbedder
 from .transformer import CausalWanTransformer3DModel
+from .weights_files import read_config, read_json
 
 BUNDLED = Path(__file__).parent / "weights"
 LARGE_PARAMETERS = 50_000_000
@@ -35,6 +38,8 @@ BF16_PARAMETERS = 3_000_000
 pass, and `nano` 7 % longer."""
 WHOLE_BYTES = 64 << 20
 FP32_BYTES = 4
+MOST_PIXELS = 8192
+"""Width or height of a film: the largest that H.264 knows."""
 
 
 def weights_folder(name: str) -> Path:
@@ -49,7 +54,7 @@ def part_folder(folder: Path, part: str) -> Path:
     while where not in asked and not (where / part).is_dir():
         asked.append(where)
         profile = where / "profile.json"
-        base = json.loads(profile.read_text(encoding="utf-8")).get("base") if profile.is_file() else None
+        base = read_json(profile).get("base") if profile.is_file() else None
         if not isinstance(base, str):
             break
         where = (where / base).resolve()
@@ -79,19 +84,65 @@ class BundleProfile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
-    licence: str
-    fps: int = 16
-    width: int = Field(ge=16, le=4096)
-    height: int = Field(ge=16, le=4096)
-    enlarge: int = 4
+    name: str = Field(max_length=255)
+    licence: str = Field(max_length=2000)
+    fps: int = Field(16, ge=1, le=240)
+    width: int = Field(ge=16, le=4096, multiple_of=16)
+    height: int = Field(ge=16, le=4096, multiple_of=16)
+    enlarge: int = Field(4, ge=1, le=16)
     chunk_latents: int = Field(3, ge=1, le=64)
     memory: str = "window(3)"
     prompt_style: Literal["caption", "prose"] = "caption"
-    text_tokens: int = 32
-    prompt_floor: float | None = None
+    text_tokens: int = Field(32, ge=1, le=4096)
+    prompt_floor: float | None = Field(None, ge=-1, le=1)
     sampling: dict[str, Any] = {}
     base: str | None = None
+
+    @field_validator("memory")
+    @classmethod
+    def _known_memory(cls, memory: str) -> str:
+        if memory.strip().endswith((".yaml", ".yml")):
+            raise ValueError(f"{memory!r} is a file: name segments, such as window(3)")
+        try:
+            parse_memory(memory)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return memory
+
+    @model_validator(mode="after")
+    def _possible(self) -> BundleProfile:
+        for name in ("width", "height"):
+            if getattr(self, name) * self.enlarge > MOST_PIXELS:
+                raise ValueError(
+                    f"enlarge {self.enlarge} makes a {name} of {getattr(self, name) * self.enlarge} pixels: {MOST_PIXELS} at most"
+                )
+        self.as_sampled()
+        return self
+
+    def as_sampled(self) -> Sampling:
+        """How its chunks are sampled.
+
+        Raises:
+            ValueError: `sampling` does not hold.
+        """
+        try:
+            return TypeAdapter(Sampling).validate_python(self.sampling)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in ("sampling", *first["loc"]))
+            raise ValueError(f"{where}: {reason_of(first)}") from error
+
+
+def read_profile(path: Path) -> BundleProfile:
+    """A `profile.json`.
+
+    Raises:
+        InputError: it is damaged, or a value is out of range; names file, key and value.
+    """
+    try:
+        return BundleProfile.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(explain(error, path)) from error
 
 
 @dataclass
@@ -141,7 +192,7 @@ def wan_profile(folder: Path) -> BundleProfile:
     """The profile of a Wan 2.1 diffusers folder, which has none of its own."""
     shift, scheduler = 5.0, folder / "scheduler" / "scheduler_config.json"
     if scheduler.is_file():
-        shift = float(json.loads(scheduler.read_text(encoding="utf-8")).get("flow_shift", shift))
+        shift = float(read_config(scheduler).get("flow_shift", shift))
     return BundleProfile(
         name=folder.resolve().name, licence="see the weights' page", chunk_latents=3, width=832, height=480, enlarge=1, memory="window(6)",
         prompt_style="prose", text_tokens=512,
@@ -152,15 +203,20 @@ def wan_profile(folder: Path) -> BundleProfile:
 def _load_autoencoder(path: Path, device: torch.device) -> Any:
     from .wan_autoencoder import Taehv, WanAutoencoder
 
-    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    config = read_config(path / CONFIG)
+    kind = config.get("_class_name")
     if kind == "AutoencoderKLWan":
+        if config.get("patch_size") is not None:
+            raise InputError(
+                f"{path / CONFIG}: patch_size {config['patch_size']} is Wan 2.2's: give weights of Wan 2.1"
+            )
         from diffusers import AutoencoderKLWan
 
-        return WanAutoencoder(AutoencoderKLWan.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False))
+        return WanAutoencoder(load_part(AutoencoderKLWan, path))
     classes: dict[Any, Any] = {"TinyVideoAutoencoder": TinyVideoAutoencoder, "Taehv": Taehv}
     if kind not in classes:
         raise InputError(f"{path} is a {kind}, not one of {', '.join(classes)}, AutoencoderKLWan")
-    loaded = classes[kind].from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    loaded = load_part(classes[kind], path)
     return loaded.to(memory_format=picture_layout(device))
 
 
@@ -176,16 +232,9 @@ def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
 
 def load_transformer(folder: Path, *, hollow: bool = False) -> CausalWanTransformer3DModel:
     """A transformer from its folder; `hollow`: its shape alone, on `meta`."""
-    if hollow:
-        with torch.device("meta"):
-            shape: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_config(
-                CausalWanTransformer3DModel.load_config(folder)
-            )
-        return shape
-    loaded: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_pretrained(
-        folder, use_safetensors=True, low_cpu_mem_usage=False
-    )
-    return loaded
+    make = hollow_part if hollow else load_part
+    made: CausalWanTransformer3DModel = make(CausalWanTransformer3DModel, folder)
+    return made
 
 
 def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> Bundle:
@@ -197,7 +246,7 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
     """
-    from transformers import AutoTokenizer, UMT5EncoderModel
+    from transformers import UMT5EncoderModel
 
     quiet_libraries()
     own, wan = (folder / "profile.json").is_file(), (folder / "model_index.json").is_file()
@@ -207,22 +256,17 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
         )
     part = "profile.json" if own else "scheduler"
     try:
-        profile = (
-            BundleProfile.model_validate(json.loads((folder / part).read_text(encoding="utf-8")))
-            if own
-            else wan_profile(folder)
-        )
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
-        sampling = Sampling(**values)
+        profile = read_profile(folder / part) if own else wan_profile(folder)
+        sampling = profile.as_sampled()
         part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"
         autoencoder = _load_autoencoder(part_folder(folder, part), device)
         part = "text_encoder"
         encoder_path = part_folder(folder, part)
-        encoder = UMT5EncoderModel.from_pretrained(encoder_path, local_files_only=True, use_safetensors=True)
+        encoder = load_part(UMT5EncoderModel, encoder_path)
         part = "tokenizer"
-        tokenizer = AutoTokenizer.from_pretrained(part_folder(folder, part), local_files_only=True)
+        tokenizer = load_tokenizer(part_folder(folder, part))
         part = "clip"
         clip, seeing = None, part_folder(folder, part)
         if seeing.is_dir():

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 Predict = Callable[[Tensor, float], Tensor]
 DrawNoise = Callable[[int], Tensor]
+Timesteps = Annotated[tuple[Annotated[int, Field(gt=0, le=1000)], ...], Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class Sampling:
             guidance pulls towards what was shown before; 1 for never.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
     kind: Literal["few-step", "euler"] = "few-step"
-    timesteps: tuple[int, ...] = (1000, 750, 500, 250)
-    steps: int = 30
-    shift: float = 5.0
-    guidance: float = 1.0
-    guide_above: float = 0.0
-    recall_above: float = 1.0
+    timesteps: Timesteps = (1000, 750, 500, 250)
+    steps: Annotated[int, Field(ge=1, le=1000)] = 30
+    shift: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    guidance: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    guide_above: Annotated[float, Field(ge=0, le=1)] = 0.0
+    recall_above: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def sigmas(self) -> list[float]:
         """Noise levels at which the model is asked, in order."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..generator.bundle import BUNDLED, part_folder, weights_folder
+from ..generator.loading import load_tokenizer
 from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import FULL, Vocabulary
 from .recipe import Recipe
@@ -113,9 +114,7 @@ class RunFolder:
 
     @staticmethod
     def tokenizer(where: Path) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(where / "tokenizer", local_files_only=True)
+        return load_tokenizer(where / "tokenizer")
 
     def part(self, part: str) -> Path | None:
         """The newest of a part that a stage of this run has made, else the start's."""

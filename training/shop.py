@@ -10,6 +10,7 @@ from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.bundle import Bundle, load_bundle, load_transformer
+from ..generator.loading import load_part
 from ..generator.text import build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
@@ -228,9 +229,7 @@ class Shop:
         tokenizer = build_tokenizer(self.known)
         encoder: nn.Module = build_text_encoder(len(tokenizer))
         if where is not None:
-            trained = UMT5EncoderModel.from_pretrained(
-                where / "text_encoder", local_files_only=True, use_safetensors=True
-            )
+            trained = load_part(UMT5EncoderModel, where / "text_encoder")
             words = words_of(self.run.tokenizer(where)), words_of(tokenizer)
             grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
         return encoder.float().train()
