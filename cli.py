@@ -252,7 +252,7 @@ def animatic(
             from .agents.events import Event
 
             report = make_animatic(
-                script, production.animatic_path, seed=settings.seed,
+                script, production.animatic_path, seed=settings.film_seed,
                 on_shot=lambda timing, timeline: display(
                     Event("take", {"shot": timing.shot_id, "take": 0, "frames": timing.frames, "score": None, "spent_seconds": 0.0})
                 ) if verbose else None,

@@ -30,7 +30,7 @@ def cut_film(production: Production, settings: Settings, current: CurrentTakes, 
     for timing in timeline.shots:
         if timing.shot_id not in takes:
             path = shot_folder(production, timing.shot_id) / "missing.mp4"
-            write_stand_in(path, _drawn(script, timing, settings.seed), timing, profile)
+            write_stand_in(path, _drawn(script, timing, settings.film_seed), timing, profile)
             stand_ins[timing.shot_id] = path
     report = assemble(production, script, timeline, profile, takes, stand_ins)
     write_storyboard(production, script, timeline)

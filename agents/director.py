@@ -110,7 +110,7 @@ class Director:
             self.tell(Event("warning", {"text": text}))
         began = time.perf_counter()
         painter = hire_painter(self.production, self.settings, self.tell)
-        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.seed, painter)
+        drawn = draw_missing(self.production, script, self.floor.generator, self.settings.film_seed, painter)
         self.floor.spent["casting"] = time.perf_counter() - began
         if drawn:
             pictures = [vars(picture) for picture in drawn]

@@ -61,7 +61,7 @@ class Floor:
         self._critic: Critic | None = None
         self._generator: Generator | None = None
         self._profile: Profile | None = None
-        self._reel = Reel(production, lambda: self.generator.start(settings.seed))
+        self._reel = Reel(production, lambda: self.generator.start(settings.film_seed))
         self._take: RollingTake | None = None
         self._abandoned: dict[str, int] = {}
         self._current: tuple[tuple[int, int, int], CurrentTakes] | None = None

@@ -93,7 +93,7 @@ def plan(
     script = production.read_script()
     add_references(production, script, references)
     timeline = build_timeline(script, read_profile("theatre"))
-    drawings = draw(script, production.folder / "plan" / "stills", seed=settings.seed)
+    drawings = draw(script, production.folder / "plan" / "stills", seed=settings.film_seed)
     return write_storyboard(production, script, timeline, drawings)
 
 

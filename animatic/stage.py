@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..storyboard.caption import Appearance, Role, Staging
-from ..storyboard.seeds import stable_seed
+from ..storyboard.seeds import NEWEST, FilmSeed, stable_seed
 from .props import draw_prop
 from .puppets import HAND, HEAD_HEIGHT, JUMP_TOP, WINDOW_BOTTOM, WINDOW_HALF_WIDTH, WINDOW_TOP, draw_puppet, motion
 from .sets import GROUND, PUPPET_LIGHT, Air, drift, fall, paint_set
@@ -324,4 +324,5 @@ class Scene:
 
 def layout_seed(film_seed: int, set_name: str) -> int:
     """A location looks the same whenever the film returns to it."""
-    return stable_seed(film_seed, "layout", set_name)
+    version = film_seed.version if isinstance(film_seed, FilmSeed) else NEWEST
+    return stable_seed(film_seed, "layout", set_name, version=version)

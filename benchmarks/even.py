@@ -16,6 +16,7 @@ import torch
 import typer
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
 from filmwright.generator.bundle import load_bundle, load_transformer
+from filmwright.generator.loading import load_part
 from filmwright.training.latents import evening, turn_autoencoder, turn_transformer
 from filmwright.training.world import SPLITS, random_clip
 
@@ -29,7 +30,7 @@ def main(weights: Path, out: Path, evenness: Annotated[float, typer.Option(min=1
         base = os.path.relpath((weights / profile.base).resolve(), out.resolve())
         written = json.loads((out / "profile.json").read_text(encoding="utf-8")) | {"base": base}
         (out / "profile.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    eye: Any = TinyVideoAutoencoder.from_pretrained(weights / "vae")
+    eye: Any = load_part(TinyVideoAutoencoder, weights / "vae")
     dtype, mean, std = eye.dtype, torch.tensor(eye.config.latents_mean), torch.tensor(eye.config.latents_std)
     eye = eye.float()
     video = torch.stack(

@@ -21,7 +21,7 @@ from filmwright.generator.bundle import Bundle, load_bundle
 from filmwright.generator.memory import PRESETS, parse_memory
 from filmwright.generator.profiles import BUNDLED
 from filmwright.generator.rollout import ModelRollout
-from filmwright.generator.sampling import Sampling
+from filmwright.generator.schedule import Sampling
 
 PROMPTS = [
     f"medium shot , {place} , day , camera still : red striped fox with hat walks right ."

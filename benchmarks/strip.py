@@ -23,7 +23,7 @@ def main(folder: str, target: str) -> None:
     script = production.read_script()
     shots = list(script.shots())[: 2 * COLUMNS]
     with tempfile.TemporaryDirectory() as name:
-        drawn = draw_panels(script, Path(name), seed=production.read_settings().seed)
+        drawn = draw_panels(script, Path(name), seed=production.read_settings().film_seed)
         tiles = {shot.id: Image.open(drawn[shot.id]).convert("RGB").resize(TILE) for shot in shots}
     rows = [shots[i : i + COLUMNS] for i in range(0, len(shots), COLUMNS)]
     gap = 6

@@ -20,7 +20,7 @@ from filmwright.generator.bundle import Bundle, quiet_libraries
 from filmwright.generator.memory import parse_memory
 from filmwright.generator.profiles import BundleProfile
 from filmwright.generator.rollout import ModelRollout
-from filmwright.generator.sampling import Sampling
+from filmwright.generator.schedule import Sampling
 from filmwright.generator.transformer import CausalWanTransformer3DModel
 from filmwright.generator.wan_autoencoder import Taehv
 

@@ -79,7 +79,7 @@ READ_AS: dict[str, Any] = {"review": parse_review, "price": parse_price}
 
 def _from_environment() -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in Settings.model_fields.keys() - {"parameters"}:
+    for name in Settings.model_fields.keys() - {"parameters", "seed_version"}:
         value = os.environ.get(f"FILMWRIGHT_{name.upper()}")
         if value:
             values[name] = READ_AS[name](value) if name in READ_AS else value

@@ -13,9 +13,10 @@ from .claims import CLAIMS
 
 HEAD = """# What the papers claim, at our size
 
-Measured by `filmwright evaluate claims` on held-out films; every claim says on which weights and with how much training for each stage of an
-arm that needs its own. Scored by the frame reader (a small network trained on rendered truth), in words of the small world. Intervals are 95 %
-bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.
+Measured by `filmwright evaluate claims` on films of the test split; every claim says on which weights, on how many films and with how much
+training for each stage of an arm that needs its own. No stage trains on these films. But they were read for every set of weights that was made, not
+once at the end, so what was chosen in between may lean towards them. Scored by the frame reader (a small network trained on rendered truth), in words
+of the small world. Intervals are 95 % bootstrap intervals over films. Frames are of the first film of each arm, whatever came out.
 """
 WIDTH, LINE, LEFT, RIGHT = 900, 22, 420, 60
 INK, SOFT, BAR, SPAN = (30, 30, 34), (140, 140, 150), (70, 120, 190), (20, 50, 110)
@@ -49,7 +50,7 @@ def _sections(page: Path) -> dict[str, str]:
 def _section(key: str, claim: dict[str, Any], arms: list[Arm], found: dict[str, Any]) -> str:
     trained = ", ".join(f"{name} {count}" for name, count in found["steps"].items())
     how = (
-        f"{found['weights']}, {found['films']} films for each number, {found['minutes']:g} minutes of training for each stage, seed {found['seed']}, "
+        f"{found['weights']}, {claim['films']} films for each number, {found['minutes']:g} minutes of training for each stage, seed {found['seed']}, "
         f"{found['threads']} CPU threads"
     )
     lines = [

@@ -5,7 +5,6 @@ transformer/  text_encoder/  tokenizer/  vae/  clip/  reader/   profile.json   R
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,15 @@ from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import Vocabulary
 from .autoencoder import TinyVideoAutoencoder
 from .clip import Clip, load_clip
+from .loading import CONFIG, hollow_part, load_part, load_tokenizer
 from .pages import free_bytes
 from .precision import bf16_is_native, picture_layout
 from .profiles import BundleProfile, folder_digest, part_folder, read_bundle_profile, weights_folder
 from .reader import FrameReader, load_reader
-from .sampling import Sampling
+from .schedule import Sampling
 from .text import TextEmbedder
 from .transformer import CausalWanTransformer3DModel
+from .weights_files import read_config
 
 LARGE_PARAMETERS = 50_000_000
 """Text encoders above this are offloaded."""
@@ -93,15 +94,20 @@ def quiet_libraries() -> None:
 def _load_autoencoder(path: Path, device: torch.device) -> Any:
     from .wan_autoencoder import Taehv, WanAutoencoder
 
-    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    config = read_config(path / CONFIG)
+    kind = config.get("_class_name")
     if kind == "AutoencoderKLWan":
+        if config.get("patch_size") is not None:
+            raise InputError(
+                f"{path / CONFIG}: patch_size {config['patch_size']} is Wan 2.2's: give weights of Wan 2.1"
+            )
         from diffusers import AutoencoderKLWan
 
-        return WanAutoencoder(AutoencoderKLWan.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False))
+        return WanAutoencoder(load_part(AutoencoderKLWan, path))
     classes: dict[Any, Any] = {"TinyVideoAutoencoder": TinyVideoAutoencoder, "Taehv": Taehv}
     if kind not in classes:
         raise InputError(f"{path} is a {kind}, not one of {', '.join(classes)}, AutoencoderKLWan")
-    loaded = classes[kind].from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    loaded = load_part(classes[kind], path)
     return loaded.to(memory_format=picture_layout(device))
 
 
@@ -117,16 +123,9 @@ def choose_dtype(parameters: int, device: torch.device) -> torch.dtype:
 
 def load_transformer(folder: Path, *, hollow: bool = False) -> CausalWanTransformer3DModel:
     """A transformer from its folder; `hollow`: its shape alone, on `meta`."""
-    if hollow:
-        with torch.device("meta"):
-            shape: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_config(
-                CausalWanTransformer3DModel.load_config(folder)
-            )
-        return shape
-    loaded: CausalWanTransformer3DModel = CausalWanTransformer3DModel.from_pretrained(
-        folder, use_safetensors=True, low_cpu_mem_usage=False
-    )
-    return loaded
+    make = hollow_part if hollow else load_part
+    made: CausalWanTransformer3DModel = make(CausalWanTransformer3DModel, folder)
+    return made
 
 
 def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> Bundle:
@@ -138,23 +137,20 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
     Raises:
         InputError: the folder or a part of it is missing or damaged, or holds NaN; says which part.
     """
-    from transformers import AutoTokenizer, UMT5EncoderModel
+    from transformers import UMT5EncoderModel
 
     quiet_libraries()
     profile = read_bundle_profile(folder)
-    part = "profile.json"
+    sampling, part = profile.as_sampled(), "transformer"
     try:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in profile.sampling.items()}
-        sampling = Sampling(**values)
-        part = "transformer"
         transformer = load_transformer(folder / part, hollow=hollow)
         part = "vae"
         autoencoder = _load_autoencoder(part_folder(folder, part), device)
         part = "text_encoder"
         encoder_path = part_folder(folder, part)
-        encoder = UMT5EncoderModel.from_pretrained(encoder_path, local_files_only=True, use_safetensors=True)
+        encoder = load_part(UMT5EncoderModel, encoder_path)
         part = "tokenizer"
-        tokenizer = AutoTokenizer.from_pretrained(part_folder(folder, part), local_files_only=True)
+        tokenizer = load_tokenizer(part_folder(folder, part))
         part = "clip"
         clip, seeing = None, part_folder(folder, part)
         if seeing.is_dir():

@@ -1,14 +1,12 @@
 """Transformer weights in the layouts people have: original Wan, Self-Forcing, Causal-Forcing, LongLive, ShotStream, Krea.
 
 All hold Wan's parameters under other names and wrappers. Here they get diffusers' names, strictly: every key must
-belong, none may be missing. Files come from strangers: `.pt` is read with `weights_only=True`.
+belong, none may be missing.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,12 +17,10 @@ import torch
 from torch import Tensor
 
 from ..storyboard.errors import InputError
+from .containers import State, read_tensors
 from .transformer import CausalWanTransformer3DModel
+from .weights_files import COUNTS
 
-State = dict[str, Tensor]
-
-SECTIONS = ("generator_ema", "generator", "model", "state_dict", "generator_lora")
-"""Where trainers put the transformer, the averaged weights first, or an adapter for it."""
 WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.", "_checkpoint_wrapped_module.")
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "generator.", "model.")
 HEAD_WIDTH = 128
@@ -75,78 +71,6 @@ LAYOUTS = {
 }  # fmt: skip
 """Settings from the published configurations; what ours cannot follow (Krea's re-computed keys, ShotStream's sampled
 conditioning frames) is left out."""
-
-
-def read_tensors(path: Path, section: str | None = None) -> State:
-    """All tensors of a checkpoint: a safetensors file, a folder of shards, or a `.pt`.
-
-    Args:
-        section: the entry of a `.pt` that holds the transformer; the first of `SECTIONS` there is when None.
-
-    Raises:
-        InputError: missing, damaged or half downloaded, or the section is not there.
-    """
-    try:
-        if path.is_dir():
-            return _read_shards(path)
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        loaded = _unpickle(path)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"weights {path} do not exist") from error
-    except pickle.UnpicklingError as error:  # torch's own text tells how to run what is in it
-        raise InputError(f"weights {path} are no checkpoint, or hold more than tensors, which is not run") from error
-    except Exception as error:  # file formats raise whatever they do
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"weights {path} are damaged, half downloaded or no checkpoint ({reason}): fetch them again"
-        ) from error
-    if not isinstance(loaded, dict):
-        raise InputError(f"weights {path} hold a {type(loaded).__name__}, no dictionary of tensors")
-    if section is not None and section not in loaded:
-        raise InputError(
-            f"weights {path} have no section {section!r}: choose one of {', '.join(map(str, loaded))[:200]}"
-        )
-    for name in [section] if section else SECTIONS:
-        if name is not None and isinstance(loaded.get(name), dict):
-            loaded = loaded[name]
-            break
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
-
-
-def _unpickle(path: Path) -> Any:
-    """A `.pt` without running anything in it; mapped from the disk where its format allows."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_safetensors(path: Path) -> State:
-    from safetensors.torch import load_file
-
-    return dict(load_file(path))
-
-
-def _read_shards(folder: Path) -> State:
-    index = next(iter(sorted(folder.glob("*.safetensors.index.json"))), None)
-    if index is not None:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        raise InputError(f"{folder} holds no safetensors")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder} lacks {', '.join(missing)}: the download is not complete")
-    state: State = {}
-    for name in names:
-        state |= _read_safetensors(folder / name)
-    return state
 
 
 def _bare(key: str) -> str:
@@ -216,19 +140,39 @@ def merge_lora(state: State, lora: State, scale: float = 1.0) -> State:
     merged = dict(state)
     for name, pair in pairs.items():
         key = _renamed(f"{name}.weight")
-        if key not in merged or set(pair) != {"A", "B"} or pair["B"].shape[0] != merged[key].shape[0]:
+        if key not in merged or set(pair) != {"A", "B"} or not _fits(merged[key], pair["A"], pair["B"]):
             raise InputError(f"the adapter does not fit these weights at {name}")
         delta = pair["B"].float() @ pair["A"].float()
         merged[key] = (merged[key].float() + scale * delta).to(merged[key].dtype)
     return merged
 
 
+def _fits(whole: Tensor, a: Tensor, b: Tensor) -> bool:
+    """Whether B A has the shape of the whole."""
+    matrices = whole.ndim == a.ndim == b.ndim == 2
+    return matrices and b.shape[1] == a.shape[0] and (b.shape[0], a.shape[1]) == tuple(whole.shape)
+
+
 def infer_config(state: State, head_width: int = HEAD_WIDTH) -> dict[str, Any]:
     """The configuration that the shapes of diffusers-named weights imply.
 
     Raises:
-        InputError: a width that `head_width` does not divide.
+        InputError: a width that `head_width` does not divide, or weights that no Wan has; names them.
     """
+    ranks = {
+        "patch_embedding.weight": 5, "proj_out.weight": 2, "condition_embedder.text_embedder.linear_1.weight": 2,
+        "condition_embedder.time_embedder.linear_1.weight": 2, "blocks.0.ffn.net.0.proj.weight": 2,
+    }  # fmt: skip
+    for key, rank in ranks.items():
+        if key not in state or state[key].ndim != rank:
+            found = f"have {key} of shape {tuple(state[key].shape)}" if key in state else f"lack {key}"
+            raise InputError(f"these are not Wan weights: they {found}")
+    blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
+    odd = [name for name in blocks if not name.isascii() or not name.isdigit() or int(name[:9]) >= len(blocks)]
+    if odd or len(blocks) > COUNTS["num_layers"]:
+        raise InputError(
+            f"these are not Wan weights: they have {len(blocks)} blocks, one of them numbered {max(odd or blocks, key=len)[:40]}"
+        )
     patch = state["patch_embedding.weight"]
     width = patch.shape[0]
     if width % head_width:
@@ -243,7 +187,7 @@ def infer_config(state: State, head_width: int = HEAD_WIDTH) -> dict[str, Any]:
         "text_dim": state["condition_embedder.text_embedder.linear_1.weight"].shape[1],
         "freq_dim": state["condition_embedder.time_embedder.linear_1.weight"].shape[1],
         "ffn_dim": state["blocks.0.ffn.net.0.proj.weight"].shape[0],
-        "num_layers": 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks.")),
+        "num_layers": len(blocks),
         "cross_attn_norm": "blocks.0.norm2.weight" in state,
     }
 

@@ -5,16 +5,19 @@ Ours is a small one trained in the small world; beside Wan weights any CLIP of t
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..storyboard.errors import InputError
+from .loading import load_part, load_tokenizer
 from .text import tokenize
+from .weights_files import read_config
 
 KEPT_PROMPTS = 512
 
@@ -34,6 +37,7 @@ class Clip:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _turn: Any = field(default_factory=Lock, repr=False)
 
     def pixels(self, frames_FCHW: Tensor) -> Tensor:
         """Frames in 0 … 1 as the model wants them [F, 3, S, S]."""
@@ -50,14 +54,15 @@ class Clip:
             return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
     def texts(self, prompts: list[str]) -> Tensor:
-        """Unit vectors [B, d]; a prompt is looked at once, not with every chunk."""
-        fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
-        if fresh:
-            if len(self._told) > KEPT_PROMPTS:
-                self._told.clear()
-                fresh = list(dict.fromkeys(prompts))
-            self._told |= dict(zip(fresh, self._look_at(fresh), strict=True))
-        return torch.stack([self._told[prompt] for prompt in prompts])
+        """Unit vectors [B, d]; a prompt is looked at once, not with every chunk. Threads take turns."""
+        with self._turn:
+            fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
+            if fresh:
+                if len(self._told) > KEPT_PROMPTS:
+                    self._told.clear()
+                    fresh = list(dict.fromkeys(prompts))
+                self._told |= dict(zip(fresh, self._look_at(fresh), strict=True))
+            return torch.stack([self._told[prompt] for prompt in prompts])
 
     def _look_at(self, prompts: list[str]) -> Tensor:
         device = next(self.model.parameters()).device
@@ -67,17 +72,25 @@ class Clip:
             return F.normalize(self.model.text_projection(pooled), dim=-1)
 
 
+def _colour(path: Path, given: dict[str, Any], key: str) -> tuple[float, ...]:
+    """Three numbers of a preprocessor's settings."""
+    value = given.get(key)
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(part, int | float) for part in value):
+        raise InputError(f"{path}: {key} {str(value)[:80]} is not three numbers: restore the folder")
+    return tuple(float(part) for part in value)
+
+
 def load_clip(folder: Path, tokenizer: Any, tokens: int, device: torch.device) -> Clip:
     """The CLIP of a folder; with a tokenizer or a preprocessor of its own where the folder has them."""
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import CLIPModel
 
-    model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval().to(device)
+    model = load_part(CLIPModel, folder).float().eval().to(device)
     clip = Clip(model, tokenizer, tokens)
     if (folder / "tokenizer_config.json").is_file():
-        clip.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        clip.tokenizer = load_tokenizer(folder)
         clip.tokens = model.config.text_config.max_position_embeddings
     prepared = folder / "preprocessor_config.json"
     if prepared.is_file():
-        given = json.loads(prepared.read_text(encoding="utf-8"))
-        clip.mean, clip.std = tuple(given["image_mean"]), tuple(given["image_std"])
+        given = read_config(prepared)
+        clip.mean, clip.std = (_colour(prepared, given, key) for key in ("image_mean", "image_std"))
     return clip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -14,11 +13,13 @@ import torch
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.files import disk_errors
 from .bundle import load_bundle, quiet_libraries
-from .checkpoints import HEAD_WIDTH, LAYOUTS, load_strictly, load_transformer, read_tensors
+from .checkpoints import HEAD_WIDTH, LAYOUTS, load_strictly, load_transformer
+from .containers import read_tensors
 from .memory import parse_memory
 from .profiles import BundleProfile
 from .rollout import ModelRollout
-from .sampling import Sampling
+from .schedule import Sampling
+from .weights_files import read_json
 
 
 def guess_layout(path: Path) -> str:
@@ -85,8 +86,8 @@ def _licence_of(source: Path) -> str | None:
     """What the page said when the weights were fetched."""
     for folder in [source, *source.parents][:4]:
         try:
-            return str(json.loads((folder / "source.json").read_text(encoding="utf-8"))["licence"])
-        except (OSError, ValueError, KeyError):
+            return str(read_json(folder / "source.json")["licence"])[:2000]
+        except (InputError, KeyError):
             continue
     return None
 
@@ -96,13 +97,17 @@ def _convert_taehv(source: Path, target: Path) -> Path:
     from .wan_autoencoder import Taehv
 
     state = read_tensors(source)
-    first, last = state.get("encoder.0.weight"), state.get("decoder.1.weight")
+    kernels = {name: value for name, value in state.items() if value.ndim == 4}
+    first, last = kernels.get("encoder.0.weight"), kernels.get("decoder.1.weight")
     if first is None or last is None:
         raise InputError(f"{source} is no TAEHV (keys such as {', '.join(list(state)[:3])})")
-    widths = tuple(int(state[f"decoder.{i}.weight"].shape[0]) for i in (1, 8, 14, 20) if f"decoder.{i}.weight" in state)
+    widths = tuple(
+        int(kernels[f"decoder.{i}.weight"].shape[0]) for i in (1, 8, 14, 20) if f"decoder.{i}.weight" in kernels
+    )
     if len(widths) != 4:
         raise InputError(f"{source} is a TAEHV of another shape than taew2_1")
-    model = Taehv(latent_channels=int(last.shape[1]), encoder_width=int(first.shape[0]), decoder_widths=widths)
+    with torch.device("meta"):
+        model = Taehv(latent_channels=int(last.shape[1]), encoder_width=int(first.shape[0]), decoder_widths=widths)
     load_strictly(model, state)
     with disk_errors(target):
         model.save_pretrained(target)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from ..storyboard.errors import InputError
+from ..storyboard.errors import InputError, reason_of
+from ..storyboard.production import explain
 from ..storyboard.stage import Profile
 from ..storyboard.vocabulary import Vocabulary
 from .memory import Memory, parse_memory
+from .schedule import Sampling
+from .weights_files import read_config, read_json
 
 BUNDLED = Path(__file__).parent / "weights"
 WHOLE_BYTES = 64 << 20
+MOST_PIXELS = 8192
+"""Width or height of a film: the largest that H.264 knows."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def part_folder(folder: Path, part: str) -> Path:
     while where not in asked and not (where / part).is_dir():
         asked.append(where)
         profile = where / "profile.json"
-        base = json.loads(profile.read_text(encoding="utf-8")).get("base") if profile.is_file() else None
+        base = read_json(profile).get("base") if profile.is_file() else None
         if not isinstance(base, str):
             break
         where = (where / base).resolve()
@@ -71,19 +75,53 @@ class BundleProfile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
-    licence: str
-    fps: int = 16
-    width: int = Field(ge=16, le=4096)
-    height: int = Field(ge=16, le=4096)
-    enlarge: int = 4
-    chunk_latents: int = Field(3, ge=1, le=64)
+    name: str = Field(max_length=255)
+    licence: str = Field(max_length=2000)
+    fps: int = Field(default=16, ge=1, le=240)
+    width: int = Field(ge=16, le=4096, multiple_of=16)
+    height: int = Field(ge=16, le=4096, multiple_of=16)
+    enlarge: int = Field(default=4, ge=1, le=16)
+    chunk_latents: int = Field(default=3, ge=1, le=64)
     memory: str = "window(3)"
     prompt_style: Literal["caption", "prose"] = "caption"
-    text_tokens: int = 32
-    prompt_floor: float | None = None
+    text_tokens: int = Field(default=32, ge=1, le=4096)
+    prompt_floor: float | None = Field(default=None, ge=-1, le=1)
     sampling: dict[str, Any] = {}
     base: str | None = None
+
+    @field_validator("memory")
+    @classmethod
+    def _known_memory(cls, memory: str) -> str:
+        if memory.strip().endswith((".yaml", ".yml")):
+            raise ValueError(f"{memory!r} is a file: name segments, such as window(3)")
+        try:
+            parse_memory(memory)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return memory
+
+    @model_validator(mode="after")
+    def _possible(self) -> BundleProfile:
+        for name in ("width", "height"):
+            if getattr(self, name) * self.enlarge > MOST_PIXELS:
+                raise ValueError(
+                    f"enlarge {self.enlarge} makes a {name} of {getattr(self, name) * self.enlarge} pixels: {MOST_PIXELS} at most"
+                )
+        self.as_sampled()
+        return self
+
+    def as_sampled(self) -> Sampling:
+        """How its chunks are sampled.
+
+        Raises:
+            ValueError: `sampling` does not hold.
+        """
+        try:
+            return TypeAdapter(Sampling).validate_python(self.sampling)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in ("sampling", *first["loc"]))
+            raise ValueError(f"{where}: {reason_of(first)}") from error
 
 
 def bundled_profile(name: str, memory: str | None) -> Profile:
@@ -104,7 +142,7 @@ def folder_profile(name: str, memory: str | None) -> Profile:
         if not part_folder(folder, part).is_dir():
             raise InputError(f"the weights in {folder / part} are damaged or incomplete (missing): restore the folder")
     settings = part_folder(folder, "vae") / "config.json"
-    stream = STREAMS.get(str(_read_settings(settings).get("_class_name")))
+    stream = STREAMS.get(str(read_config(settings).get("_class_name")))
     if stream is None:
         raise InputError(f"{settings} names none of {', '.join(STREAMS)}")
     vocabulary = _vocabulary(part_folder(folder, "tokenizer")) if profile.prompt_style == "caption" else None
@@ -149,20 +187,19 @@ def read_bundle_profile(folder: Path) -> BundleProfile:
                 "convert some with 'filmwright models convert', or name another generator"
             )
         return wan_profile(folder)
+    path = folder / "profile.json"
+    data = read_json(path)
     try:
-        return BundleProfile.model_validate(_read_settings(folder / "profile.json"))
-    except ValueError as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise InputError(
-            f"the weights in {folder / 'profile.json'} are damaged or incomplete ({reason}): restore the folder"
-        ) from error
+        return BundleProfile.model_validate(data)
+    except ValidationError as error:
+        raise InputError(explain(error, path)) from error
 
 
 def wan_profile(folder: Path) -> BundleProfile:
     """The profile of a Wan 2.1 diffusers folder, which has none of its own."""
     shift, scheduler = 5.0, folder / "scheduler" / "scheduler_config.json"
     if scheduler.is_file():
-        shift = float(json.loads(scheduler.read_text(encoding="utf-8")).get("flow_shift", shift))
+        shift = float(read_config(scheduler).get("flow_shift", shift))
     return BundleProfile(
         name=folder.resolve().name, licence="see the weights' page", chunk_latents=3, width=832, height=480, enlarge=1, memory="window(6)",
         prompt_style="prose", text_tokens=512,
@@ -172,23 +209,11 @@ def wan_profile(folder: Path) -> BundleProfile:
 
 def _vocabulary(tokenizer: Path) -> Vocabulary:
     """The words of captions that a tokenizer of ours knows."""
-    model = _read_settings(tokenizer / "tokenizer.json").get("model")
+    model = read_json(tokenizer / "tokenizer.json").get("model")
     words = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(words, dict):
         raise InputError(f"{tokenizer / 'tokenizer.json'} has no list of words: restore the folder")
     return Vocabulary.of(words)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the weights in {path} are damaged or incomplete ({type(error).__name__}): restore the folder"
-        ) from error
-    if not isinstance(found, dict):
-        raise InputError(f"the weights in {path} are damaged or incomplete (no settings): restore the folder")
-    return found
 
 
 @lru_cache(maxsize=16)

@@ -35,6 +35,7 @@ from ..storyboard.vocabulary import (
     Vocabulary,
 )
 from .actions import ActionHead, follow
+from .loading import load_part
 
 READ_HEIGHT, READ_WIDTH = 64, 128
 CELL = 2
@@ -182,9 +183,7 @@ def load_reader(folder: Path, known: Vocabulary = FULL) -> FrameReader:
         f"the reader in {folder} is of another version: remove it, and 'filmwright train nano --stage reader' makes one"
     )
     try:
-        reader, found = FrameReader.from_pretrained(
-            folder, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
+        reader, found = load_part(FrameReader, folder, output_loading_info=True)
     except RuntimeError as error:  # other sizes
         raise fresh from error
     if found["missing_keys"]:

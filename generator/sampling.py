@@ -7,55 +7,14 @@ Self-Forcing's, warped by a shift.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from .schedule import Sampling
+
 Predict = Callable[[Tensor, float], Tensor]
 DrawNoise = Callable[[int], Tensor]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a chunk is denoised.
-
-    Attributes:
-        kind: `few-step` for distilled weights, `euler` for the others.
-        timesteps: few-step: the list before warping, from 1000 down.
-        steps: euler: number of steps.
-        shift: warps time towards noise.
-        guidance: classifier-free guidance scale; 1 runs no unconditional pass.
-        guide_above: noise level above which there is guidance, after the first chunk of a shot (limited interval, arXiv 2404.07724).
-            Below it nothing is left to decide but detail, which guidance overdraws, in every chunk a little more than in the one before.
-        recall_above: noise level above which, at the first chunk of a shot, the unconditional pass forgets memory too, so that
-            guidance pulls towards what was shown before; 1 for never.
-    """
-
-    kind: Literal["few-step", "euler"] = "few-step"
-    timesteps: tuple[int, ...] = (1000, 750, 500, 250)
-    steps: int = 30
-    shift: float = 5.0
-    guidance: float = 1.0
-    guide_above: float = 0.0
-    recall_above: float = 1.0
-
-    def sigmas(self) -> list[float]:
-        """Noise levels at which the model is asked, in order."""
-        if self.kind == "few-step":
-            times = [t / 1000 for t in self.timesteps]
-        else:
-            times = [1 - i / self.steps for i in range(self.steps)]
-        return [warp(t, self.shift) for t in times]
-
-
-Time = TypeVar("Time", float, Tensor)
-
-
-def warp(time: Time, shift: float) -> Time:
-    """shift·t / (1 + (shift - 1)·t)."""
-    return shift * time / (1 + (shift - 1) * time)
 
 
 def few_step(predict: Predict, draw_noise: DrawNoise, sigmas: list[float]) -> Tensor:

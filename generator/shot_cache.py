@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ..storyboard.errors import InputError
 from ..storyboard.images import load_reference
+from ..storyboard.seeds import stable_seed
 from ..storyboard.stage import Frames
 from .bundle import Bundle
 from .contexts import Keyframes
 from .memory import Compressed, Memory, Shots
-from .noise import seed_of
 
 
 @dataclass
@@ -142,7 +142,7 @@ def gather_context(
         context.append(Keyframes(torch.stack(list(cached), dim=1)[None], 1, positions, memory.shots.noise))
     if memory.compressed and history_CFhw is not None and history_CFhw.shape[1]:
         context += compressed_history(memory.compressed, history_CFhw[None], at["chunk"])
-    return [_noised(k, seed_of(*seed, "context", i)) if k.timestep else k for i, k in enumerate(context)]
+    return [_noised(k, stable_seed(*seed, "context", i)) if k.timestep else k for i, k in enumerate(context)]
 
 
 def _noised(keyframes: Keyframes, seed: int) -> Keyframes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from ..storyboard.vocabulary import FULL, Vocabulary
 
 TEXT_TOKENS = 36
 """Longest caption of our sizes, the end token included."""
+KEPT_PROMPTS = 256
+_tokenizing = Lock()
 
 
 def build_tokenizer(known: Vocabulary = FULL) -> Any:
@@ -42,8 +45,9 @@ def build_text_encoder(vocabulary: int) -> Any:
 
 
 def tokenize(tokenizer: Any, prompts: list[str], length: int) -> tuple[Tensor, Tensor]:
-    """Token ids and mask [B, length]."""
-    tokens = tokenizer(prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    """Token ids and mask [B, length]. Threads may share a tokenizer."""
+    with _tokenizing:  # it keeps the length on itself, and text encoder and CLIP may share it
+        tokens = tokenizer(prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     return tokens["input_ids"], tokens["attention_mask"]
 
 
@@ -57,7 +61,7 @@ class TextEmbedder:
     """Embeds prompts one at a time and keeps the results: a film says the same prompt many times.
 
     A large encoder is moved to the device for each new prompt and away again, and its embeddings are kept on disk by
-    the content they depend on.
+    the content they depend on. Threads take turns.
     """
 
     def __init__(
@@ -67,14 +71,16 @@ class TextEmbedder:
         self._tokenizer, self._encoder, self._length = tokenizer, encoder, length
         self._device, self._store = device, store
         self._kept: dict[str, Tensor] = {}
+        self._turn = Lock()
 
     def __call__(self, prompt: str) -> Tensor:
         """[1, S, d]."""
-        if prompt not in self._kept:
-            if len(self._kept) >= 256:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[prompt] = self._embed(prompt) if self._store is None else self._stored(self._store, prompt)
-        return self._kept[prompt]
+        with self._turn:
+            if prompt not in self._kept:
+                if len(self._kept) >= KEPT_PROMPTS:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[prompt] = self._embed(prompt) if self._store is None else self._stored(self._store, prompt)
+            return self._kept[prompt]
 
     def _embed(self, prompt: str) -> Tensor:
         ids, mask = (t.to(self._device) for t in tokenize(self._tokenizer, [prompt], self._length))

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
@@ -18,9 +19,10 @@ from .autoencoder import MemoryBlock, TimeGrow, TimePool, _conv, run_layers
 
 
 class WanAutoencoder(nn.Module):
-    """`AutoencoderKLWan` of diffusers, one latent frame at a time: bit-identical to decoding the whole.
+    """`AutoencoderKLWan` of diffusers, one latent frame at a time: bit-identical to passing the whole.
 
-    diffusers keeps the stream's cache on the module and clears it on entry; here it travels with the stream.
+    diffusers' `encode` and `decode` keep the stream's cache on the module, where streams of two threads mix. Here every
+    stream has its own, and the module has no state.
     """
 
     time_factor = 4
@@ -42,16 +44,29 @@ class WanAutoencoder(nn.Module):
         mean, std = (torch.tensor(v, dtype=like.dtype, device=like.device).view(shape) for v in (config.latents_mean, config.latents_std))  # fmt: skip
         return mean, std
 
+    @staticmethod
+    def _layers(part: nn.Module) -> int:
+        """Layers of a part that remember the frames before."""
+        return sum(isinstance(module, WanCausalConv3d) for module in part.modules())
+
     def encode(self, video_BTCHW: Tensor, starts_BF: Tensor | None = None) -> Tensor:
-        """Video of 1 + 4k frames in 0 … 1 to normalised latents of 1 + k frames [B, F, C, h, w].
+        """Video of 1 + 4k frames in 0 … 1 to normalised latents of 1 + k frames [B, F, C, h, w]. Threads may share it.
 
         Raises:
-            ValueError: `starts_BF` marks a shot: Wan's stream does not restart.
+            ValueError: `starts_BF` marks a shot: Wan's stream does not restart. Or frames are left over.
         """
         if starts_BF is not None and bool(starts_BF[:, 1:].any()):
             raise ValueError("Wan's autoencoder encodes one stream: it cannot restart at a shot")
+        frames = video_BTCHW.shape[1]
+        if frames % self.time_factor != self.fresh_frames:
+            raise ValueError(f"Wan's autoencoder encodes 1 + 4k frames, not {frames}")
         pixels = (video_BTCHW * 2 - 1).transpose(1, 2).to(self.dtype)
-        raw: Tensor = self.inner.encode(pixels).latent_dist.mode().transpose(1, 2)
+        memory: list[Any] = [None] * self._layers(self.inner.encoder)
+        steps = pixels.split([1] + [self.time_factor] * (frames // self.time_factor), dim=2)
+        seen = torch.cat([self.inner.encoder(step, feat_cache=memory, feat_idx=[0]) for step in steps], dim=2)
+        raw: Tensor = (
+            self.inner.quant_conv(seen).chunk(2, dim=1)[0].transpose(1, 2)
+        )  # the mean; its variance is not used
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
@@ -59,8 +74,7 @@ class WanAutoencoder(nn.Module):
         """A stretch of one stream to video in 0 … 1, and the memory to go on with."""
         mean, std = self._statistics(latents_BFCHW)
         z = self.inner.post_quant_conv((latents_BFCHW * std + mean).transpose(1, 2))
-        self.inner.clear_cache()
-        kept: list[Any] = list(memory) if memory is not None else [None] * len(self.inner._feat_map)
+        kept: list[Any] = list(memory) if memory is not None else [None] * self._layers(self.inner.decoder)
         frames = []
         for index in range(z.shape[2]):
             fresh = memory is None and index == 0

@@ -23,6 +23,7 @@ from .files import disk_errors, write_text
 from .plain_text import json_line
 from .redaction import Secrets
 from .script import Script
+from .seeds import NEWEST, FilmSeed, SeedVersion
 from .yaml_files import line_of, place_name, read_yaml_file
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
@@ -40,6 +41,7 @@ class Settings(BaseModel):
         budget: dollars that language models may cost the film in all.
         price: dollars per million tokens sent and received, and perhaps for a picture.
         requests_per_minute: calls of language models at most; 0 for no limit.
+        seed_version: how seeds follow from `seed` (`storyboard.seeds`); a production that notes none has version 1.
         model_timeout: seconds without a piece of an answer after which a language model is given up.
     """
 
@@ -53,6 +55,7 @@ class Settings(BaseModel):
     casting: str = "generator"
     takes: int = Field(default=1, ge=1, le=20)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    seed_version: SeedVersion = NEWEST
     seconds: float = Field(default=20.0, gt=0, le=36_000)
     review: list[ReviewPoint] = []
     parameters: dict[str, str] = {}
@@ -60,6 +63,11 @@ class Settings(BaseModel):
     price: tuple[float, float] | tuple[float, float, float] | None = None
     requests_per_minute: float = Field(default=0.0, ge=0, le=100_000)
     model_timeout: float = Field(default=120.0, gt=0, le=3600)
+
+    @property
+    def film_seed(self) -> FilmSeed:
+        """The seed that draws the film."""
+        return FilmSeed(self.seed, self.seed_version)
 
 
 def _yaml() -> YAML:
@@ -115,13 +123,18 @@ def read_yaml(path: Path) -> Any:
     return read_yaml_file(path, MAX_SCRIPT_BYTES)
 
 
-def explain(error: ValidationError, path: Path, data: Any) -> str:
-    """The first problem of a validation as one line: file and line, place, value, reason."""
+def explain(error: ValidationError, path: Path, data: Any = None) -> str:
+    """The first problem of a validation as one line: file, line, place, value, reason.
+
+    Args:
+        data: the YAML file as it was loaded, which knows its lines; None for other files.
+    """
     first = error.errors()[0]
     place = place_name(first["loc"])
     reason = reason_of(first)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{line_of(data, first['loc'])}: {place + ': ' if place else ''}{reason}{more}"
+    line = f":{line_of(data, first['loc'])}" if data is not None else ""
+    return f"{path}{line}: {place + ': ' if place else ''}{reason}{more}"
 
 
 class Production:
@@ -208,10 +221,11 @@ class Production:
 
     def read_settings(self) -> Settings:
         if not self.settings_path.exists():
-            return Settings()
+            return Settings(seed_version=1)
         data = read_yaml(self.settings_path)
         try:
-            return Settings.model_validate({} if data is None else data)
+            known: Any = {"seed_version": 1} | data if isinstance(data, dict) else data
+            return Settings.model_validate({"seed_version": 1} if data is None else known)
         except ValidationError as error:
             raise InputError(explain(error, self.settings_path, data)) from None
 

@@ -12,11 +12,12 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from filmwright.cli import app
 from filmwright.generator.autoencoder import MemoryBlock
 from filmwright.generator.bundle import load_bundle
-from filmwright.generator.checkpoints import load_transformer, read_tensors, to_diffusers
+from filmwright.generator.checkpoints import load_transformer, to_diffusers
+from filmwright.generator.containers import read_tensors
 from filmwright.generator.library import convert, guess_layout
 from filmwright.generator.memory import PRESETS, parse_memory
 from filmwright.generator.rollout import ModelRollout
-from filmwright.generator.sampling import Sampling
+from filmwright.generator.schedule import Sampling
 from filmwright.generator.wan_autoencoder import Taehv, WanAutoencoder
 from filmwright.storyboard.errors import InputError
 from safetensors.torch import save_file

@@ -12,7 +12,7 @@ import torch
 from filmwright.cli import app
 from filmwright.console.tables import drift_table, wear_table
 from filmwright.evaluation.claims import CLAIMS, measure_claims
-from filmwright.evaluation.claims_page import write_page
+from filmwright.evaluation.claims_page import HEAD, write_page
 from filmwright.evaluation.evening import evening_film
 from filmwright.evaluation.lab import Lab
 from filmwright.generator.autoencoder import TinyVideoAutoencoder
@@ -68,6 +68,15 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found.resume()
     found.go(Budget(steps=1))
     return shop.write_bundle()
+
+
+def test_the_page_says_of_every_claim_what_the_code_says() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert page.startswith(HEAD)
+    for claim in CLAIMS:
+        section = page.partition(f"## {claim.says}\n\n")[2].partition("\n## ")[0]
+        assert section.startswith(f"{claim.measured}\n\n*On ")
+        assert f", {claim.films(24)} films for each number" in section
 
 
 def test_every_claim_has_its_own_key_and_says_what_it_is() -> None:
@@ -127,6 +136,12 @@ def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: 
     found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))
     measured = found["claims"][key]["arms"]
     assert len(measured) == arms
+    assert found["claims"][key]["films"] == (4 if key == "adversarial" else 2)
+    if key == "adversarial":
+        kept = json.loads((tmp_path / "lab" / "measured" / "drift-with-the-head-2.json").read_text(encoding="utf-8"))
+        assert kept["films"] == 4
+        write_page(found, tmp_path / "page.md")
+        assert ", 4 films for each number" in (tmp_path / "page.md").read_text(encoding="utf-8")
     rows = [row for arm in measured for row in arm["rows"]]
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["unit"] == "part")
     assert all(row["asked"] > 0 for row in rows)

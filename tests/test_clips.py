@@ -68,6 +68,9 @@ def test_a_shard_gives_the_films_of_its_folder(tiny_bundle: Path, tmp_path: Path
         ({"shots": [{"start_seconds": 1, "caption": "x"}]}, "must begin at 0 seconds"),
         ({"shots": [{"start_seconds": 0, "caption": "x", "colour": 1}]}, "Extra inputs"),
         (None, "a.json does not hold"),
+        ({"shots": [{"start_seconds": 0, "caption": "x"}, {"start_seconds": float("inf"), "caption": "x"}]}, "600"),
+        ({"shots": [{"start_seconds": 0, "caption": "x"}], "more": "x" * (1 << 20)}, "larger than 1 MB"),
+        ("deep", "nested too deeply"),
         ("long", "has 4 whole chunks of 12 frames"),
         ("missing", "has no a.json beside it"),
         ("empty", "holds no clips"),
@@ -79,6 +82,8 @@ def test_clips_that_do_not_hold_are_named(tiny_bundle: Path, tmp_path: Path, not
     put_clip(folder, "a", notes if isinstance(notes, dict) else None)
     if notes is None:
         (folder / "a.json").write_text("no json", encoding="utf-8")
+    if notes == "deep":
+        (folder / "a.json").write_text("[" * 100_000, encoding="utf-8")
     if notes in ("missing", "empty"):
         (folder / "a.json").unlink()
     if notes == "empty":

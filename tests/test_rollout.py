@@ -12,7 +12,8 @@ from filmwright.generator.bundle import load_bundle
 from filmwright.generator.memory import parse_memory
 from filmwright.generator.pages import REWIND_CHUNKS
 from filmwright.generator.rollout import ModelRollout
-from filmwright.generator.sampling import Sampling, euler, few_step
+from filmwright.generator.sampling import euler, few_step
+from filmwright.generator.schedule import Sampling
 from filmwright.generator.video_generator import open_folder
 from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.storyboard.stage import Chunk

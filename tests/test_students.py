@@ -10,7 +10,7 @@ import torch
 from filmwright.generator.bundle import load_transformer
 from filmwright.generator.contexts import Alone, Paged
 from filmwright.generator.pages import PageShape, PageStore
-from filmwright.generator.sampling import warp
+from filmwright.generator.schedule import warp
 from filmwright.storyboard.errors import InputError
 from filmwright.training import distribution
 from filmwright.training.result import sources

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
+from ..generator.loading import load_part
 from ..generator.precision import arithmetic, picture_layout
 from .latents import evening, turn_autoencoder
 from .one_network import OneNetwork, Share
@@ -114,7 +115,7 @@ def _rounded(values: Tensor) -> tuple[float, ...]:
 
 def load_autoencoder(path: Path, device: torch.device) -> TinyVideoAutoencoder:
     """Weights that only look and draw."""
-    loaded = TinyVideoAutoencoder.from_pretrained(path, use_safetensors=True, low_cpu_mem_usage=False)
+    loaded = load_part(TinyVideoAutoencoder, path)
     ready: TinyVideoAutoencoder = (
         loaded.float().eval().requires_grad_(False).to(device, memory_format=picture_layout(device))
     )

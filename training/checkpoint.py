@@ -22,8 +22,11 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.seeds import NEWEST, SEPARATORS, SeedVersion
+from .checkpoint_reader import Planner, Reader, read_metadata
 
 FOLDER, META = "checkpoint", "filmwright.json"
+NOTED: dict[str, Any] = {"kind": str, "step": int, "minutes": int | float, "updates": int, "warm": list}
 
 
 @contextmanager
@@ -98,26 +101,64 @@ def save(folder: Path, state: State, meta: dict[str, Any]) -> None:
 
 
 def find(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint of a stage, and what was noted with it."""
+    """The newest whole checkpoint of a stage, and what was noted with it.
+
+    Raises:
+        InputError: the notes are damaged.
+    """
     for name in (FOLDER, f"{FOLDER}.old"):
         noted = folder / name / META
         if noted.is_file():
-            return folder / name, json.loads(noted.read_text(encoding="utf-8"))
+            return folder / name, _notes(noted)
     return None
+
+
+def _notes(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: give another -o, or remove its folder") from error
+    for key, kind in NOTED.items():
+        value = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool) or (not isinstance(value, str | list) and value < 0):
+            raise InputError(f"checkpoint {path}: {key} {value!r} does not hold: give another -o, or remove its folder")
+    return dict(found)
+
+
+def seed_version(folder: Path) -> SeedVersion:
+    """How seeds follow from the run's: as the checkpoint in `folder` notes it, 1 where it notes nothing; the newest way without one.
+
+    Raises:
+        InputError: an unknown version.
+    """
+    found = find(folder)
+    if found is None:
+        return NEWEST
+    path, meta = found
+    noted = meta.get("seed_version", 1)
+    for known in SEPARATORS:
+        if noted == known:
+            return known
+    raise InputError(
+        f"{path / META}: seed_version {noted!r} is unknown: go on with the version of filmwright that wrote it"
+    )
 
 
 def load(path: Path, state: State, warm: list[str]) -> None:
     """Reads a checkpoint into a run that was built alike; `warm` as it was saved.
 
     Raises:
-        InputError: it is of other weights.
+        InputError: it is of other weights, damaged, or asks to run code.
     """
+    read_metadata(path)
     for mark in warm:
         part, _, index = mark.rpartition("/")
         _warm(state.optimisers[part][int(index)])
     try:
         with _quietly():
-            state_dict_loader.load(state.tensors(warm), checkpoint_id=path, no_dist=not dist.is_initialized())
+            state_dict_loader.load(
+                state.tensors(warm), storage_reader=Reader(path), planner=Planner(), no_dist=not dist.is_initialized()
+            )
     except (RuntimeError, ValueError, KeyError, CheckpointException) as error:
         raise InputError(
             f"checkpoint {path} does not fit: {str(error).strip().splitlines()[-1]}; it is of another recipe, give another -o"

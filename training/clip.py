@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.clip import Clip
+from ..generator.loading import load_part
 from ..generator.precision import arithmetic
 from ..generator.text import TEXT_TOKENS, build_tokenizer, tokenize
 from ..storyboard.caption import Staging, caption
@@ -60,7 +61,7 @@ def grown_clip(folder: Path, words: list[str], tokenizer: Any) -> Any:
     """A trained CLIP for another tokenizer; `words`: of the one that it was trained with. What it sees stays as it is."""
     from transformers import CLIPModel
 
-    trained: Any = CLIPModel.from_pretrained(folder)
+    trained: Any = load_part(CLIPModel, folder)
     positions = trained.config.text_config.max_position_embeddings
 
     def spelt(name: str) -> Rows:

@@ -12,7 +12,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,13 +27,14 @@ from .films import PICTURES, LatentFilm, to_chunks
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 LONGEST_SECONDS = 600
+MAX_NOTES_BYTES = 1 << 20
 
 
 class ClipShot(BaseModel):
     """A shot of a clip: where it begins, and what is in it."""
 
     model_config = ConfigDict(extra="forbid")
-    start_seconds: Annotated[float, Field(ge=0)]
+    start_seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
     caption: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
@@ -61,9 +62,14 @@ class _Clip:
     notes: ClipNotes
 
 
-def _notes(text: bytes, name: str) -> ClipNotes:
+def _notes(stream: IO[bytes], name: str) -> ClipNotes:
+    text = stream.read(MAX_NOTES_BYTES + 1)
+    if len(text) > MAX_NOTES_BYTES:
+        raise InputError(f"{name} does not hold: it is larger than {MAX_NOTES_BYTES >> 20} MB")
     try:
         return ClipNotes.model_validate(json.loads(text))
+    except RecursionError as error:
+        raise InputError(f"{name} does not hold: it is nested too deeply") from error
     except (ValidationError, ValueError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{name} does not hold: {said.removeprefix('Value error, ')}") from error
@@ -83,7 +89,8 @@ def find_clips(folder: Path) -> list[_Clip]:
             beside = path.with_suffix(".json")
             if not beside.is_file():
                 raise InputError(f"clip {path} has no {beside.name} beside it: write where its shots begin")
-            found.append(_Clip(str(path), path, None, _notes(beside.read_bytes(), str(beside))))
+            with beside.open("rb") as notes:
+                found.append(_Clip(str(path), path, None, _notes(notes, str(beside))))
         elif path.suffix.lower() == ".tar":
             found += _in_shard(path)
     if not found:
@@ -104,7 +111,7 @@ def _in_shard(path: Path) -> list[_Clip]:
                 stream = shard.extractfile(beside) if beside else None
                 if stream is None:
                     raise InputError(f"clip {name} of {path} has no {stem}.json in its shard")
-                found.append(_Clip(f"{path}/{name}", path, name, _notes(stream.read(), f"{path}/{stem}.json")))
+                found.append(_Clip(f"{path}/{name}", path, name, _notes(stream, f"{path}/{stem}.json")))
     except tarfile.TarError as error:
         raise InputError(f"{path} is no tar: {error}") from error
     return found

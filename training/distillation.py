@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..generator.contexts import Alone
 from ..generator.packed import own_positions
-from ..generator.sampling import Sampling, sample, warp
+from ..generator.sampling import sample
+from ..generator.schedule import Sampling, warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, spread
 from .films import Batch
 from .settings import ConsistencySettings, OdeSettings, ProgressiveSettings, TaughtSettings

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generator.contexts import Context
-from ..generator.sampling import warp
+from ..generator.schedule import warp
 from ..generator.transformer import Listen
 from .distillation import TaughtStage, frozen
 from .film_stage import STATE_WEIGHT, Scene, Workshop, add_noise, spread

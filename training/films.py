@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..storyboard.seeds import stable_seed
+from ..storyboard.seeds import NEWEST, SeedVersion, stable_seed
 
 PICTURES = 3
 """Pictures that stand beside every chunk: as many as `shots(3)` holds."""
@@ -103,12 +103,15 @@ class FilmStream:
         film: makes the film of a number; what it made last is kept.
         begin: the first number, so that another run sees other films.
         count: numbers there are, None for endless; a finite set is gone through in another order every time.
+        version: of the run's seeds.
     """
 
     def __init__(
-        self, film: Callable[[int], LatentFilm], *, seed: int, begin: int = 0, count: int | None = None, times: int = 2
-    ) -> None:
+        self, film: Callable[[int], LatentFilm], *, seed: int, begin: int = 0, count: int | None = None, times: int = 2,
+        version: SeedVersion = NEWEST,
+    ) -> None:  # fmt: skip
         self._film, self._seed, self._begin, self._count, self._times = film, seed, begin, count, times
+        self._version = version
         self._made: OrderedDict[int, LatentFilm] = OrderedDict()
 
     def numbers(self, step: int, films: int) -> list[int]:
@@ -125,9 +128,10 @@ class FilmStream:
     def batch(self, step: int, films: int, rank: int = 0, ranks: int = 1) -> Batch:
         """This rank's share of the films of a step."""
         mine = list(enumerate(self.numbers(step, films)))[rank::ranks]
-        seeds = tuple(stable_seed(self._seed, step, place) for place, _ in mine)
+        seeds = tuple(stable_seed(self._seed, step, place, version=self._version) for place, _ in mine)
         joined = LatentFilm.join([self._get(n) for _, n in mine]).of(torch.float32)
-        return Batch(joined, stable_seed(self._seed, step), seeds, tuple(n for _, n in mine))
+        shared = stable_seed(self._seed, step, version=self._version)
+        return Batch(joined, shared, seeds, tuple(n for _, n in mine))
 
     def _get(self, number: int) -> LatentFilm:
         made = self._made.get(number)

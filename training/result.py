@@ -13,6 +13,7 @@ import torch
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.bundle import Bundle
 from ..generator.clip import load_clip
+from ..generator.loading import load_part
 from ..generator.text import TEXT_TOKENS
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError
@@ -60,9 +61,9 @@ def write_bundle(run: RunFolder, bundle: Bundle | None, device: torch.device) ->
 
 def _write_weights(model: Any, target: Path, sources: list[Path]) -> None:
     """The mean of the sources' weights."""
-    made = model.from_pretrained(sources[-1])
+    made = load_part(model, sources[-1])
     if len(sources) > 1:
-        each = [model.from_pretrained(source).state_dict() for source in sources]
+        each = [load_part(model, source).state_dict() for source in sources]
         made.load_state_dict({n: torch.stack([one[n].float() for one in each]).mean(dim=0) for n in each[0]})
     made.to(torch.bfloat16).save_pretrained(target)
     config = target / "config.json"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..generator.loading import load_tokenizer
 from ..generator.profiles import BUNDLED, part_folder, weights_folder
 from ..storyboard.errors import InputError
 from ..storyboard.vocabulary import FULL, Vocabulary
@@ -113,9 +114,7 @@ class RunFolder:
 
     @staticmethod
     def tokenizer(where: Path) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(where / "tokenizer", local_files_only=True)
+        return load_tokenizer(where / "tokenizer")
 
     def part(self, part: str) -> Path | None:
         """The newest of a part that a stage of this run has made, else the start's."""

@@ -10,10 +10,12 @@ from torch import nn
 
 from ..generator.autoencoder import TinyVideoAutoencoder
 from ..generator.bundle import Bundle, load_bundle, load_transformer
+from ..generator.loading import load_part
 from ..generator.text import build_text_encoder, build_tokenizer
 from ..generator.transformer import CausalWanTransformer3DModel
 from ..storyboard.errors import FilmwrightError, InputError
-from ..storyboard.seeds import stable_seed
+from ..storyboard.seeds import SeedVersion, stable_seed
+from . import checkpoint
 from .autoencoder import AutoencoderStage, load_autoencoder
 from .clip import ClipStage
 from .clips import ClipFolder
@@ -143,8 +145,9 @@ class Shop:
             assert self.bundle is not None
             tokenizer, embed = None, self.bundle.text
         length = settings.chunk_latents or self.recipe.chunk_latents
+        stream = self._stream(settings, length, asks, self._seed_version(settings))
         return Workshop(
-            networks, tokenizer, embed, self._stream(settings, length, asks), length, self._tokens(networks) * length, self.device,
+            networks, tokenizer, embed, stream, length, self._tokens(networks) * length, self.device,
             self.world.rank, self.world.ranks,
         )  # fmt: skip
 
@@ -153,18 +156,21 @@ class Shop:
         if not settings.stills:
             return None
         still = settings.of_stills(workshop.length)
-        stream = self._stream(still, 1, still.label_guide > 0)
+        stream = self._stream(still, 1, still.label_guide > 0, self._seed_version(settings))
         tokens = workshop.tokens // workshop.length
         return TuningStage(still, replace(workshop, stream=stream, length=1, tokens=tokens))
 
-    def _stream(self, settings: FilmSettings, length: int, labelled: bool) -> FilmStream:
+    def _seed_version(self, settings: FilmSettings) -> SeedVersion:
+        return checkpoint.seed_version(self.run.folder / settings.name)
+
+    def _stream(self, settings: FilmSettings, length: int, labelled: bool, version: SeedVersion) -> FilmStream:
         """The films that a stage sees."""
-        begin = stable_seed(self.seed, settings.name) % MOST_FILMS
+        begin = stable_seed(self.seed, settings.name, version=version) % MOST_FILMS
         if self.size is None:
             clips = self._clips(settings, length)
-            return FilmStream(clips.film, seed=self.seed, begin=begin, count=len(clips))
+            return FilmStream(clips.film, seed=self.seed, begin=begin, count=len(clips), version=version)
         world = self._small_world(settings, length, labelled)
-        return FilmStream(world.film, seed=self.seed, begin=begin, times=settings.times)
+        return FilmStream(world.film, seed=self.seed, begin=begin, times=settings.times, version=version)
 
     def _small_world(self, settings: FilmSettings, length: int, labelled: bool) -> SmallWorld:
         assert self.size is not None
@@ -223,9 +229,7 @@ class Shop:
         tokenizer = build_tokenizer(self.known)
         encoder: nn.Module = build_text_encoder(len(tokenizer))
         if where is not None:
-            trained = UMT5EncoderModel.from_pretrained(
-                where / "text_encoder", local_files_only=True, use_safetensors=True
-            )
+            trained = load_part(UMT5EncoderModel, where / "text_encoder")
             words = words_of(self.run.tokenizer(where)), words_of(tokenizer)
             grow(encoder, trained.state_dict(), lambda name: shared_rows(words[1], words[0]))
         return encoder.float().train()

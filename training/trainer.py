@@ -172,6 +172,7 @@ class Run:
             for part, module in self.parts.items()
         }
         self.step, self.minutes, self.updates = 0, 0.0, 0
+        self.seed_version = checkpoint.seed_version(folder)
 
     def resume(self) -> None:
         """Goes on from the last checkpoint, where there is one.
@@ -198,7 +199,7 @@ class Run:
     def save(self) -> None:
         meta = {
             "kind": self.stage.settings.kind, "step": self.step, "minutes": self.minutes, "updates": self.updates,
-            "seed": self.seed,
+            "seed": self.seed, "seed_version": self.seed_version,
         }  # fmt: skip
         checkpoint.save(self.folder, self._state(), meta)
 
@@ -218,7 +219,8 @@ class Run:
             FilmwrightError: loss or gradient became NaN; nothing was updated.
         """
         part = self.stage.part(self.step)
-        torch.manual_seed(stable_seed(self.seed, self.step))  # alike everywhere: what is not sharded stays equal
+        # alike everywhere: what is not sharded stays equal
+        torch.manual_seed(stable_seed(self.seed, self.step, version=self.seed_version))
         for network in self.stage.sharded():
             close_up(network)
         for name, weights in self.trained.items():

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..generator.sampling import warp
+from ..generator.schedule import warp
 from .film_stage import FilmStage, Scene, Workshop, add_noise, guide, part_of, spread
 from .films import Batch
 from .labels import LABEL_HEAD, LabelGuide

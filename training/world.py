@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..animatic.stage import LATEST, STILL, Daylight, Scene, layout_seed
 from ..storyboard.caption import Appearance, Role, Staging, caption, without_appearance
+from ..storyboard.seeds import FilmSeed
 from ..storyboard.vocabulary import (
     FACINGS,
     FULL,
@@ -183,7 +184,7 @@ class Render:
 
 def shot_scene(film: Film, shot: FilmShot, width: int, height: int, frames_per_chunk: int) -> Scene:
     """The true scene of a shot. Light is told per chunk: it goes on slower where a chunk is longer."""
-    seed = layout_seed(film.seed, shot.staging.set)
+    seed = layout_seed(FilmSeed(film.seed, version=1), shot.staging.set)  # films that were measured stay what they are
     slower = CHUNK_SECONDS * FPS / frames_per_chunk
     light = replace(shot.daylight, per_second=shot.daylight.per_second * slower)
     return Scene(shot.staging, width=width, height=height, layout_seed=seed, daylight=light)

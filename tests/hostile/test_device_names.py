@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from filmwright.agents.planning import default_folder
 from filmwright.agents.rules.planner import RulesPlanner, slug
 from filmwright.agents.screenplay import plan_screenplay
-from filmwright.agents.planning import default_folder
 from filmwright.agents.writer.passes import Cast
 from filmwright.cli import app
 from filmwright.storyboard.device_names import is_device_name
