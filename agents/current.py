@@ -142,6 +142,15 @@ class CurrentTakes:
         """The circled takes, by shot id, that can be joined: whole ones of this picture size and chunk length."""
         return {shot_id: take for shot_id, take in self._takes.items() if take is not None and self._fits(take)}
 
+    def damaged(self) -> list[str]:
+        """The shots whose circled take is not whole, or cannot be told."""
+        folder = self._production.folder / "takes"
+        return [
+            shot.id
+            for shot in self.shots
+            if self._takes[shot.id] is None and (self._choices[shot.id] or (folder / shot.id / "circled").exists())
+        ]
+
     def cut_mark(self) -> str:
         """A digest of what the film is joined of: takes and their frames, transitions, lines, title."""
         takes = self.in_film()

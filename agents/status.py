@@ -13,7 +13,6 @@ from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.rename import still_called
 from ..storyboard.stage import read_profile
-from ..storyboard.takes import circled
 from .current import SHOT_BEFORE, CurrentTakes, ShotState
 from .estimate import cost_of_planning, cost_of_shooting
 
@@ -134,7 +133,7 @@ def check(path: Path) -> dict[str, Any]:
             raise InputError(f"{path} is no script.yaml: give a production's folder or its script.yaml")
     else:
         raise InputError(f"{path} does not exist")
-    script = production.read_script()
+    script, lines = production.read_script_and_lines()
     chosen = production.read_settings()
     for entity in script.entities:
         for reference in entity.references:
@@ -143,13 +142,8 @@ def check(path: Path) -> dict[str, Any]:
     for shot in script.shots():
         if shot.opens_with:
             read_footage(production.inside(shot.opens_with), width=64, height=64, fps=profile.fps, frames=1)
-    timeline = CurrentTakes(production, chosen, script, profile).timeline
-    lines = production.shot_lines()
-    damaged = []
-    for shot in script.shots():
-        folder = production.folder / "takes" / shot.id
-        if (folder / "circled").exists() and circled(production, shot.id) is None:
-            damaged.append(shot.id)
+    current = CurrentTakes(production, chosen, script, profile)
+    timeline, damaged = current.timeline, current.damaged()
     if damaged:
         raise FilmwrightError(
             f"takes of shot {', '.join(damaged)} are damaged or missing: 'filmwright shoot {production.folder}' makes them again"

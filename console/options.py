@@ -68,7 +68,10 @@ DebugOpt = Annotated[bool, typer.Option("--debug", help="Tracebacks instead of o
 
 def is_production(argument: str) -> bool:
     """Whether an argument names a folder, and is no story or policy."""
-    return 0 < len(argument.strip()) < 1000 and "\n" not in argument and Path(argument).is_dir()
+    try:
+        return 0 < len(argument.strip()) < 1000 and "\n" not in argument and Path(argument).is_dir()
+    except OSError:  # a story is longer than a file's name can be
+        return False
 
 
 @contextmanager

@@ -199,20 +199,22 @@ class Production:
         Raises:
             InputError: names the file, the place, the value and the reason.
         """
+        return self.read_script_and_lines()[0]
+
+    def read_script_and_lines(self) -> tuple[Script, dict[str, int]]:
+        """The validated script, and the line of script.yaml, from 1, on which each shot begins, by its id.
+
+        Raises:
+            InputError: as `read_script`.
+        """
         data = read_yaml(self.script_path)
         try:
-            return Script.model_validate(data)
+            script = Script.model_validate(data)
         except ValidationError as error:
             raise InputError(explain(error, self.script_path, data)) from None
-
-    def shot_lines(self) -> dict[str, int]:
-        """The line of script.yaml, from 1, on which each shot begins, by its id."""
-        data = read_yaml(self.script_path)
-        return {
-            str(shot["id"]): scene["shots"].lc.item(index)[0] + 1
-            for scene in data["scenes"]
-            for index, shot in enumerate(scene["shots"])
-        }
+        places = [("scenes", s, "shots", n) for s, scene in enumerate(script.scenes) for n in range(len(scene.shots))]
+        ids = (shot.id for shot in script.shots())
+        return script, {shot_id: line_of(data, place) for shot_id, place in zip(ids, places, strict=True)}
 
     def write_script(self, script: Script) -> None:
         """Writes the script; comments of an existing file survive."""

@@ -406,3 +406,10 @@ def test_of_several_takes_the_best_is_circled(tmp_path: Path, story: str, tiny_b
         assert record is not None and record.score == max(t.score or 0.0 for t in takes if t)
         latents = {latents_hash([c.latents for c in read_take_chunks(production, t) or []]) for t in takes if t}
         assert len(latents) == 3
+
+
+@pytest.mark.parametrize("length", [250, 260, 800, 999, 1001, 5000])
+def test_a_story_of_one_line_is_a_story_however_long_it_is(story: str, tiny_bundle: Path, length: int) -> None:
+    text = ("A fox ran to the sea. " * 250)[:length]
+    run("plan", text, "--generator", tiny_bundle, "-o", "film", *SHORT)
+    assert Path("film/story.txt").read_text(encoding="utf-8") == text
