@@ -12,6 +12,7 @@ from ..storyboard.cut import CutReport
 from ..storyboard.errors import FilmwrightError, InputError
 from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
+from ..storyboard.links import refuse_links
 from ..storyboard.production import Production, Settings
 from ..storyboard.rename import rename_entity, still_called
 from ..storyboard.stage import open_generator
@@ -327,6 +328,7 @@ def check(path: Path) -> dict[str, Any]:
         production = Production(path.parent)
         if path.name != "script.yaml":
             raise InputError(f"{path} is no script.yaml: give a production's folder or its script.yaml")
+        refuse_links(path.parent)
     else:
         raise InputError(f"{path} does not exist")
     script = production.read_script()

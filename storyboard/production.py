@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from .defaults import DEFAULT_GENERATOR
-from .errors import FilmwrightError, InputError, reason_of
+from .errors import SHOWN_INPUT, FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
+from .links import refuse_link, refuse_links
 from .script import Script
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
@@ -176,14 +178,17 @@ class Production:
 
     @staticmethod
     def open(folder: Path) -> Production:
-        """Opens an existing production.
+        """Opens an existing production, after a look at everything in it: see `refuse_links`.
 
         Raises:
-            InputError: the folder is none.
+            InputError: the folder is none, or something in it leads out of it.
         """
         production = Production(folder)
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist: 'filmwright plan STORY -o {folder}' makes it")
+        if not any(os.path.lexists(path) for path in (production.script_path, production.story_path)):
+            raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
+        refuse_links(folder)
         if not (production.script_path.is_file() or production.story_path.is_file()):
             raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
         return production
@@ -279,11 +284,17 @@ class Production:
         """A path of the production.
 
         Raises:
-            InputError: it leaves the production, also through a link.
+            InputError: it leaves the production, leads through a link, or is no path.
         """
-        path = (self.folder / relative).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
+        folder = self.folder.resolve()
+        try:
+            path = (folder / relative).resolve()
+            path.is_file()  # refuses names that are too long
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL
+            raise InputError(f"path {relative[:SHOWN_INPUT]!r} is no path of a file: {error}") from None
+        if not path.is_relative_to(folder):
             raise InputError(f"path {relative!r} leaves the production {self.folder}")
+        refuse_link(folder / os.path.normpath(relative), folder)
         return path
 
     def clear_rolling(self) -> None:
