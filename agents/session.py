@@ -10,7 +10,6 @@ from typing import Any
 
 from ..storyboard.cut import CutReport
 from ..storyboard.errors import FilmwrightError, InputError
-from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
 from ..storyboard.links import refuse_links
 from ..storyboard.production import Production, Settings
@@ -28,6 +27,7 @@ from .events import Event, Listener
 from .floor import Floor
 from .models.registry import EXAMPLES, is_model
 from .pages import write_storyboard
+from .pictures import check_openings
 from .rules.planner import slug
 from .rules.reading import split_title
 
@@ -150,6 +150,8 @@ def revise(production: Production, settings: Settings, note: str, tell: Listener
 def shoot(production: Production, settings: Settings, order: Order, ask: Any, tell: Listener) -> FilmReport:
     """Shoots what the order says, and cuts if it says so."""
     check_references(settings, order.references or {})
+    if production.script_path.exists():
+        check_openings(production, production.read_script())
     with production.lock():
         production.clear_rolling()
         director = Director(production, settings, order, tell)
@@ -337,9 +339,7 @@ def check(path: Path) -> dict[str, Any]:
         for reference in entity.references:
             load_reference(production.inside(reference.path))
     profile = open_generator(chosen.generator, chosen.memory).profile
-    for shot in script.shots():
-        if shot.opens_with:
-            read_footage(production.inside(shot.opens_with), width=64, height=64, fps=profile.fps, frames=1)
+    check_openings(production, script)
     timeline = CurrentTakes(production, chosen, script, profile).timeline
     lines = production.shot_lines()
     damaged = []

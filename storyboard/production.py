@@ -186,10 +186,10 @@ class Production:
         production = Production(folder)
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist: 'filmwright plan STORY -o {folder}' makes it")
-        if not any(os.path.lexists(path) for path in (production.script_path, production.story_path)):
-            raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
-        refuse_links(folder)
-        if not (production.script_path.is_file() or production.story_path.is_file()):
+        pages = [path for path in (production.script_path, production.story_path) if os.path.lexists(path)]
+        if pages:  # any other folder can be a whole disk
+            refuse_links(folder)
+        if not any(path.is_file() for path in pages):
             raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
         return production
 
