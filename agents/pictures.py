@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..storyboard.errors import InputError
-from ..storyboard.footage import STILLS, read_footage
+from ..storyboard.footage import STILLS, check_footage, read_footage
 from ..storyboard.production import Production
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import Generator, Latents, Profile
@@ -42,6 +42,17 @@ def footage_path(production: Production, shot: Shot) -> Path:
     if not path.is_file():
         raise InputError(f"shot {shot.id}: footage {path} is missing; restore it or remove opens_with from script.yaml")
     return path
+
+
+def check_openings(production: Production, script: Script) -> None:
+    """Looks at every picture and clip that a shot opens with, before anything is made.
+
+    Raises:
+        InputError: one is missing, outside the production or cannot be read.
+    """
+    for shot in script.shots():
+        if shot.opens_with:
+            check_footage(footage_path(production, shot), shot.seconds)
 
 
 def opening_chunks(production: Production, shot: Shot, timing: ShotTiming, generator: Generator) -> list[Latents]:

@@ -10,6 +10,7 @@ from ..storyboard.production import Production, Settings
 from .cutting import cut_film
 from .director import Director, Order
 from .events import Event, Listener
+from .pictures import check_openings
 from .planning import check_references
 from .questions import Asker
 from .status import current_takes
@@ -29,6 +30,8 @@ class FilmReport:
 def shoot(production: Production, settings: Settings, order: Order, ask: Asker, tell: Listener) -> FilmReport:
     """Shoots what the order says, and cuts if it says so."""
     check_references(settings, order.references or {})
+    if production.script_path.exists():
+        check_openings(production, production.read_script())
     with production.lock():
         production.clear_rolling()
         director = Director(production, settings, order, tell)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..storyboard.errors import FilmwrightError, InputError
-from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
+from ..storyboard.links import refuse_links
 from ..storyboard.production import Production, Settings
 from ..storyboard.rename import still_called
 from ..storyboard.stage import read_profile
 from .current import SHOT_BEFORE, CurrentTakes, ShotState
 from .estimate import cost_of_planning, cost_of_shooting
+from .pictures import check_openings
 
 
 def current_takes(production: Production, settings: Settings) -> CurrentTakes:
@@ -131,6 +132,7 @@ def check(path: Path) -> dict[str, Any]:
         production = Production(path.parent)
         if path.name != "script.yaml":
             raise InputError(f"{path} is no script.yaml: give a production's folder or its script.yaml")
+        refuse_links(path.parent)
     else:
         raise InputError(f"{path} does not exist")
     script, lines = production.read_script_and_lines()
@@ -139,9 +141,7 @@ def check(path: Path) -> dict[str, Any]:
         for reference in entity.references:
             load_reference(production.inside(reference.path))
     profile = read_profile(chosen.generator, chosen.memory)
-    for shot in script.shots():
-        if shot.opens_with:
-            read_footage(production.inside(shot.opens_with), width=64, height=64, fps=profile.fps, frames=1)
+    check_openings(production, script)
     current = CurrentTakes(production, chosen, script, profile)
     timeline, damaged = current.timeline, current.damaged()
     if damaged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .defaults import DEFAULT_GENERATOR
-from .errors import FilmwrightError, InputError, reason_of
+from .errors import SHOWN_INPUT, FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
+from .links import refuse_link, refuse_links
 from .plain_text import json_line
 from .redaction import Secrets
 from .script import Script
@@ -181,15 +183,18 @@ class Production:
 
     @staticmethod
     def open(folder: Path) -> Production:
-        """Opens an existing production.
+        """Opens an existing production, after a look at everything in it: see `refuse_links`.
 
         Raises:
-            InputError: the folder is none.
+            InputError: the folder is none, or something in it leads out of it.
         """
         production = Production(folder)
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist: 'filmwright plan STORY -o {folder}' makes it")
-        if not (production.script_path.is_file() or production.story_path.is_file()):
+        pages = [path for path in (production.script_path, production.story_path) if os.path.lexists(path)]
+        if pages:  # any other folder can be a whole disk
+            refuse_links(folder)
+        if not any(path.is_file() for path in pages):
             raise InputError(f"{folder} is no production (neither script.yaml nor story.txt in it)")
         return production
 
@@ -287,11 +292,17 @@ class Production:
         """A path of the production.
 
         Raises:
-            InputError: it leaves the production, also through a link.
+            InputError: it leaves the production, leads through a link, or is no path.
         """
-        path = (self.folder / relative).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
+        folder = self.folder.resolve()
+        try:
+            path = (folder / relative).resolve()
+            path.is_file()  # refuses names that are too long
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL
+            raise InputError(f"path {relative[:SHOWN_INPUT]!r} is no path of a file: {error}") from None
+        if not path.is_relative_to(folder):
             raise InputError(f"path {relative!r} leaves the production {self.folder}")
+        refuse_link(folder / os.path.normpath(relative), folder)
         return path
 
     def clear_rolling(self) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from av.video.frame import PictureType
 from PIL import Image
 
+from .clip_formats import OWN_FORMATS, open_container
 from .errors import FilmwrightError
 from .files import replacing
 from .stage import Frames
@@ -93,12 +94,15 @@ def join(path: Path, shots: Sequence[Part]) -> int:
     Raises:
         FilmwrightError: a shot is damaged.
     """
-    return _remux(path, [(str(shot.path), shot.frames) for shot in shots], fps=_rate(shots[0].path), raw=False)
+    return _remux(path, [(shot.path, shot.frames) for shot in shots], fps=_rate(shots[0].path), raw=False)
 
 
 def _rate(path: Path) -> int:
-    with av.open(str(path)) as source:
-        return round(source.streams.video[0].average_rate or 16)
+    try:
+        with open_container(path, OWN_FORMATS) as source:
+            return round(source.streams.video[0].average_rate or 16)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise FilmwrightError(f"{path} is no readable video ({error}): delete its take and shoot again") from error
 
 
 def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: bool) -> int:
@@ -112,7 +116,7 @@ def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: boo
         for source, most in sources:
             copied = 0
             try:
-                with av.open(source, format="h264" if raw else None) as container:
+                with av.open(source, format="h264") if raw else open_container(source, OWN_FORMATS) as container:
                     video = container.streams.video[0]
                     if stream is None:
                         stream = out.add_stream_from_template(video)
@@ -129,7 +133,7 @@ def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: boo
                         packet.stream = stream
                         out.mux_one(packet)
                         total += 1
-            except av.error.FFmpegError as error:
+            except (av.error.FFmpegError, IndexError) as error:
                 raise FilmwrightError(
                     f"{source} is no readable video ({error}): delete its take and shoot again"
                 ) from error
@@ -148,7 +152,7 @@ def count_frames(path: Path) -> int:
 def read_frames(path: Path) -> Iterator[Frames]:
     """Decodes frames [H, W, 3] one by one."""
     try:
-        with av.open(str(path)) as container:
+        with open_container(path, OWN_FORMATS) as container:
             for frame in container.decode(video=0):
                 array: Any = frame.to_ndarray(format="rgb24")
                 yield array

@@ -387,10 +387,15 @@ def test_a_read_only_folder_is_named(tmp_path: Path, story: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_named_and_nothing_is_half_written(made: Path) -> None:
+def test_a_full_disk_is_named_and_nothing_is_half_written(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (made / "film.srt").read_bytes()
-    (made / "log.jsonl").unlink()
-    (made / "log.jsonl").symlink_to("/dev/full")
+    open_path: Any = Path.open
+
+    def open_full(path: Path, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
+        full = path.name == "log.jsonl" and "a" in mode
+        return open_path(Path("/dev/full") if full else path, mode, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", open_full)
     result = run("shoot", made, "--shots", "1", "--again", code=1)
     assert "No space left on device" in result.output
     assert (made / "film.srt").read_bytes() == before

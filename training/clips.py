@@ -7,12 +7,13 @@ The JSON says where shots begin and what is in them:
 
 from __future__ import annotations
 
-import io
-import json
+import codecs
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,14 +28,14 @@ from .films import PICTURES, LatentFilm, to_chunks
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 LONGEST_SECONDS = 600
-MAX_NOTES_BYTES = 1 << 20
+MAX_NOTES_BYTES = 8_000_000
 
 
 class ClipShot(BaseModel):
     """A shot of a clip: where it begins, and what is in it."""
 
     model_config = ConfigDict(extra="forbid")
-    start_seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
+    start_seconds: Annotated[float, Field(ge=0, le=360_000)]
     caption: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
@@ -62,17 +63,14 @@ class _Clip:
     notes: ClipNotes
 
 
-def _notes(stream: IO[bytes], name: str) -> ClipNotes:
-    text = stream.read(MAX_NOTES_BYTES + 1)
+def _notes(text: bytes, name: str) -> ClipNotes:
     if len(text) > MAX_NOTES_BYTES:
-        raise InputError(f"{name} does not hold: it is larger than {MAX_NOTES_BYTES >> 20} MB")
+        raise InputError(f"{name} is larger than {MAX_NOTES_BYTES // 1_000_000} MB")
     try:
-        return ClipNotes.model_validate(json.loads(text))
-    except RecursionError as error:
-        raise InputError(f"{name} does not hold: it is nested too deeply") from error
-    except (ValidationError, ValueError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"{name} does not hold: {said.removeprefix('Value error, ')}") from error
+        return ClipNotes.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name} does not hold: {said}") from error
 
 
 def find_clips(folder: Path) -> list[_Clip]:
@@ -85,35 +83,52 @@ def find_clips(folder: Path) -> list[_Clip]:
         raise InputError(f"data {folder} is no folder")
     found: list[_Clip] = []
     for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in (*VIDEOS, ".tar"):
+            continue
+        if not path.is_file():  # a pipe would be waited for
+            raise InputError(f"clip {path} is no file: move it out of {folder}")
         if path.suffix.lower() in VIDEOS:
             beside = path.with_suffix(".json")
             if not beside.is_file():
                 raise InputError(f"clip {path} has no {beside.name} beside it: write where its shots begin")
-            with beside.open("rb") as notes:
-                found.append(_Clip(str(path), path, None, _notes(notes, str(beside))))
-        elif path.suffix.lower() == ".tar":
+            found.append(_Clip(str(path), path, None, _notes(_start_of(beside), str(beside))))
+        else:
             found += _in_shard(path)
     if not found:
         raise InputError(f"data {folder} holds no clips: put NAME.mp4 and NAME.json there, or .tar shards of them")
     return found
 
 
+def _start_of(path: Path) -> bytes:
+    """As much of a file as notes may have, and a byte that tells whether there is more."""
+    with path.open("rb") as file:
+        return file.read(MAX_NOTES_BYTES + 1)
+
+
+@contextmanager
+def _open_shard(path: Path) -> Iterator[tarfile.TarFile]:
+    """Opens a tar that is not compressed: a small compressed one can hold more than any memory."""
+    try:
+        with tarfile.open(path, "r:") as shard:
+            yield shard
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is no tar, or a compressed or damaged one: {error}") from error
+
+
 def _in_shard(path: Path) -> list[_Clip]:
     found = []
-    try:
-        with tarfile.open(path) as shard:
-            members = {member.name: member for member in shard if member.isfile()}
-            for name in sorted(members):
-                stem, dot, suffix = name.rpartition(".")
-                if dot + suffix.lower() not in VIDEOS:
-                    continue
-                beside = members.get(f"{stem}.json")
-                stream = shard.extractfile(beside) if beside else None
-                if stream is None:
-                    raise InputError(f"clip {name} of {path} has no {stem}.json in its shard")
-                found.append(_Clip(f"{path}/{name}", path, name, _notes(stream, f"{path}/{stem}.json")))
-    except tarfile.TarError as error:
-        raise InputError(f"{path} is no tar: {error}") from error
+    with _open_shard(path) as shard:
+        members = {member.name: member for member in shard if member.isfile()}
+        for name in sorted(members):
+            stem, dot, suffix = name.rpartition(".")
+            if dot + suffix.lower() not in VIDEOS:
+                continue
+            beside = members.get(f"{stem}.json")
+            stream = shard.extractfile(beside) if beside else None
+            if stream is None:
+                raise InputError(f"clip {name} of {path} has no {stem}.json in its shard")
+            notes = _notes(stream.read(MAX_NOTES_BYTES + 1), f"{path}/{stem}.json")
+            found.append(_Clip(f"{path}/{name}", path, name, notes))
     return found
 
 
@@ -133,14 +148,15 @@ class ClipFolder:
 
     def _frames(self, clip: _Clip) -> Frames:
         profile = self.bundle.profile
-        source: Any = clip.video
-        if clip.member is not None:
-            with tarfile.open(clip.video) as shard:
-                stream = shard.extractfile(clip.member)
-                assert stream is not None
-                source = io.BytesIO(stream.read())
+        sizes = {"width": profile.width, "height": profile.height, "fps": profile.fps}
         most = LONGEST_SECONDS * profile.fps
-        return decode_clip(source, clip.name, width=profile.width, height=profile.height, fps=profile.fps, frames=most)
+        if clip.member is None:
+            return decode_clip(clip.video, clip.name, frames=most, **sizes)
+        with _open_shard(clip.video) as shard:
+            stream = shard.extractfile(clip.member)
+            if stream is None:
+                raise InputError(f"clip {clip.name} is no file of its shard any more")
+            return decode_clip(stream, clip.name, frames=most, **sizes)
 
     def _shots(self, clip: _Clip) -> list[tuple[Tensor, str]]:
         """Frames [F, 3, H, W] of every shot, as many as whole chunks take, and its caption."""
