@@ -20,7 +20,7 @@ from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
 from .crew import check_crew, hire
-from .current import SHOT_BEFORE, CurrentTakes, ShotState
+from .current import DAMAGED, SHOT_BEFORE, CurrentTakes, ShotState
 from .director import Director, Order, cut_film, plan_story
 from .estimate import cost_of_planning, cost_of_shooting
 from .events import Event, Listener
@@ -268,7 +268,13 @@ def _shot_status(state: ShotState) -> dict[str, Any]:
         "size": shot.size,
         "seconds": round(timing.seconds, 3),
         "planned_seconds": shot.seconds,
-        "state": "not shot" if record is None else "stale" if state.why else "shot",
+        "state": "damaged"
+        if DAMAGED in state.why
+        else "not shot"
+        if record is None
+        else "stale"
+        if state.why
+        else "shot",
         "why": list(state.why),
         "notes": list(state.notes),
         "take": record.take if record else None,

@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from .defaults import DEFAULT_GENERATOR
 from .errors import FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
+from .logbook import read_entries
 from .script import Script
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
@@ -100,6 +101,8 @@ def read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML ({type(error).__name__}: {str(error)[:120]})") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
@@ -209,6 +212,25 @@ class Production:
             for index, shot in enumerate(scene["shots"])
         }
 
+    def read_story(self) -> str:
+        """The story.
+
+        Raises:
+            InputError: the file is missing, too large or not UTF-8.
+        """
+        path: Path = self.story_path
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_SCRIPT_BYTES + 1)
+            if len(data) > MAX_SCRIPT_BYTES:
+                raise InputError(f"{path} is larger than {MAX_SCRIPT_BYTES // 1_000_000} MB")
+            return data.decode("utf-8").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise InputError(f"{path}:{line}: not UTF-8 text; save it as UTF-8") from None
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
+
     def write_script(self, script: Script) -> None:
         """Writes the script; comments of an existing file survive."""
         data = script.model_dump(exclude_defaults=True)
@@ -263,14 +285,7 @@ class Production:
     def read_log(self) -> list[dict[str, Any]]:
         if not self.log_path.exists():
             return []
-        lines = self.log_path.read_text(encoding="utf-8").splitlines()
-        events = []
-        for line in lines:
-            try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:  # the last line of a killed run
-                continue
-        return events
+        return read_entries(self.log_path)
 
     def reference_folder(self, entity_id: str) -> Path:
         return self.folder / "references" / entity_id
