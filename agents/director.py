@@ -43,6 +43,7 @@ from .planner import RULES
 from .prompts import shot_prompt
 from .questions import Answer, Asker, Question, answer_about, answer_of
 from .screenplay import plan_screenplay
+from .session_values import PlainSerializer
 
 THREAD = "film"
 
@@ -324,7 +325,7 @@ class Director:
             WaitsForPerson: a review is pending; the session goes on from here another time.
         """
         with closing(_open_session(self.production.session_path)) as connection:
-            saver = SqliteSaver(connection)
+            saver = SqliteSaver(connection, serde=PlainSerializer())
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
             pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
@@ -367,7 +368,7 @@ class Director:
         if point not in ("script", "casting"):
             return False
         said = [e for e in self.production.read_log() if e["event"] == "answer" and e.get("point") == point]
-        return bool(said) and said[-1]["decision"] == "approve" and said[-1].get("of") == self._subject(point)
+        return bool(said) and said[-1].get("decision") == "approve" and said[-1].get("of") == self._subject(point)
 
 
 def _open_session(path: Path) -> sqlite3.Connection:
@@ -387,7 +388,7 @@ def plan_story(production: Production, settings: Settings, tell: Listener) -> Sc
     """Plans the production's story and writes its script."""
     began = time.perf_counter()
     planner = hire_planner(production, settings, tell)
-    story = production.story_path.read_text(encoding="utf-8")
+    story = production.read_story()
     template = load_template(settings.template, settings.parameters)
     if settings.planner == RULES and is_fountain(story):
         script = plan_screenplay(story, template=template, seconds=settings.seconds)

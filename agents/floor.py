@@ -245,7 +245,7 @@ class Floor:
         assert take.last_frames is not None
         index = len(take.latents) - 1
         if take.base is not None and index < take.base.chunks:
-            take.verdicts += [verdict for verdict in take.base.verdicts if verdict.get("chunk") == index]
+            take.verdicts += [dict(verdict) for verdict in take.base.verdicts if verdict["chunk"] == index]
             return Verdict(action="continue", reason="as before", score=1.0)
         began = time.perf_counter()
         look = look_at(

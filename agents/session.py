@@ -15,7 +15,7 @@ from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
 from ..storyboard.rename import rename_entity, still_called
 from ..storyboard.stage import open_generator
-from ..storyboard.takes import circle, circled, read_take, takes_of
+from ..storyboard.takes import circle, circled, damage_of, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
@@ -189,7 +189,7 @@ def parse_shots(text: str | None) -> list[int] | None:
 def dry_run(production: Production, settings: Settings, shots: Sequence[int] | None, again: bool) -> dict[str, Any]:
     """What `shoot` would do: which shots and why, for how long, and what it costs."""
     if not production.script_path.exists():
-        story = production.story_path.read_text(encoding="utf-8")
+        story = production.read_story()
         return {
             "plan": settings.planner, "shoot": [], "stale": [], "circle": [], "chunks": 0, "estimated_seconds": None,
             **cost_of_planning(production, settings, story),
@@ -298,7 +298,7 @@ def circle_take(production: Production, shot_id: str, take: int) -> None:
     known = [shot.id for shot in script.shots()]
     if shot_id not in known:
         raise InputError(f"shot {shot_id!r} is unknown: this film has {', '.join(known)}")
-    there = [number for number in takes_of(production, shot_id) if read_take(production, shot_id, number) is not None]
+    there = [number for number in takes_of(production, shot_id) if damage_of(production, shot_id, number) is None]
     if take not in there:
         has = f"it has {', '.join(map(str, there))}" if there else "it has none yet"
         raise InputError(f"shot {shot_id} has no whole take {take}: {has}")

@@ -54,6 +54,15 @@ def load_reference(path: Path) -> Image.Image:
         ) from error
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file can be read as a picture."""
+    try:
+        load_reference(path)
+        return True
+    except InputError:
+        return False
+
+
 def embedded_picture(path: Path | None) -> str | None:
     """A picture for a page: decoded, made smaller where it is wide, and written anew as a JPEG in base64.
 

@@ -33,7 +33,16 @@ class PassStore:
             if kept["asked"] != asked:
                 return None
             return answer.model_validate(kept["answer"])
-        except (OSError, YAMLError, ValidationError, KeyError, TypeError):
+        except (
+            OSError,
+            YAMLError,
+            ValidationError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ):
             return None  # never asked, or damaged: asked for anew
 
     def put(self, name: str, asked: str, value: BaseModel, **about: Any) -> None:
