@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from .script import MAX_SHOT_SECONDS, Continuity, Id
 from .stage import Chunk, Latents
 from .take_limits import (
     MAX_CHUNKS,
-    MAX_TAKE,
     MAX_VERDICTS,
     ChunkCount,
     ChunkIndex,
@@ -42,6 +42,8 @@ from .take_limits import (
     Word,
 )
 
+_TAKE_NAME = re.compile(r"0[1-9]|[1-9][0-9]{1,3}")
+"""As `take_folder` writes them, up to MAX_TAKE."""
 MAX_RECORD_BYTES = 8_000_000
 MAX_CIRCLED_BYTES = 1000
 
@@ -142,12 +144,8 @@ def takes_of(production: Production, shot_id: str) -> list[int]:
     folder = shot_folder(production, shot_id)
     if not folder.is_dir():
         return []
-    numbers = {
-        int(path.name): path
-        for path in folder.iterdir()
-        if path.name.isascii() and path.name.isdecimal() and len(path.name) <= len(str(MAX_TAKE))
-    }
-    return sorted(n for n, path in numbers.items() if n and path.name == f"{n:02d}" and path.is_dir())
+    names = (path.name for path in folder.iterdir() if path.is_dir())
+    return sorted(int(name) for name in names if _TAKE_NAME.fullmatch(name))
 
 
 class DamagedTake(Exception):
