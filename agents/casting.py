@@ -114,7 +114,7 @@ def draw_missing(
         folder, by = production.reference_folder(entity.id), painter.name if painter else generator.profile.weights
         mark = dependency_hash(entity.name, entity.description, by, seed, CANDIDATES)
         stamp = folder / ".drawn"
-        if (folder / DRAWN).is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == mark:
+        if (folder / DRAWN).is_file() and stamp.is_file() and stamp.read_bytes() == mark.encode("utf-8"):
             continue
         if painter is not None:
             picture = painter.paint(

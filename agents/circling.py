@@ -108,7 +108,7 @@ class Circling:
 
     def _takes(self, shot_id: str) -> list[TakeRecord]:
         records = (read_take(self._production, shot_id, number) for number in takes_of(self._production, shot_id))
-        return [record for record in records if record is not None]
+        return [record for record in records if record is not None and take_is_whole(self._production, record)]
 
     def _circle(self, shot_id: str, take: int, *, by_person: bool = False) -> None:
         circle(self._production, shot_id, take, by_person=by_person)

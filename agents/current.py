@@ -14,6 +14,7 @@ from ..storyboard.takes import (
     Asked,
     Choice,
     TakeRecord,
+    damage_of,
     dependency_hash,
     file_digest,
     read_choice,
@@ -43,7 +44,7 @@ class ShotState:
         by: who circled it.
         why: in a word or two each, why the film does not have what the script asks for; empty when it has.
         others: whole takes on disk that show what the script asks for, though none of them is circled.
-        notes: edits that change nothing, and what is trimmed.
+        notes: edits that change nothing, what is trimmed, and takes that are damaged.
     """
 
     shot: Shot
@@ -95,12 +96,14 @@ class CurrentTakes:
         shot, timing = self.shots[position - 1], self.timeline.shots[position - 1]
         choice, take = self._choices[shot.id], self._takes[shot.id]
         if take is None:
-            why: tuple[str, ...] = (NOT_SHOT,) if choice is None else (DAMAGED,)
-            return ShotState(shot, timing, None, None, why, self._others(position, None))
+            damaged = self._damaged(shot.id)
+            why: tuple[str, ...] = (DAMAGED,) if damaged else (NOT_SHOT,)
+            return ShotState(shot, timing, None, None, why, self._others(position, None), damaged)
         assert choice is not None
         why = self.why_stale(take, position)
         others = self._others(position, take.take) if why else ()
-        return ShotState(shot, timing, take, choice.by, why, others, self._notes(take, shot, timing, why))
+        notes = (*self._notes(take, shot, timing, why), *self._damaged(shot.id))
+        return ShotState(shot, timing, take, choice.by, why, others, notes)
 
     def why_stale(self, take: TakeRecord, position: int) -> tuple[str, ...]:
         """In a word or two each, why a take does not show what the script asks for; empty when it does."""
@@ -171,7 +174,8 @@ class CurrentTakes:
         choice = read_choice(self._production, shot_id)
         take = read_take(self._production, shot_id, choice.take) if choice is not None else None
         self._choices[shot_id] = choice
-        self._takes[shot_id] = take if take is not None and take_is_whole(self._production, take) else None
+        whole = take is not None and take_is_whole(self._production, take) and not self._contradicts_itself(take)
+        self._takes[shot_id] = take if whole else None
 
     def _laid_out(self) -> Timeline:
         held = {
@@ -179,6 +183,11 @@ class CurrentTakes:
             for shot_id, take in self.in_film().items()
         }
         return build_timeline(self.script, self.profile, held)
+
+    def _contradicts_itself(self, take: TakeRecord) -> bool:
+        """Whether a take says that it is of these weights, and has frames that they do not make."""
+        mine = (take.generator, take.weights) == (self.profile.name, self.profile.weights)
+        return mine and not self._fits(take)
 
     def _fits(self, take: TakeRecord) -> bool:
         """Whether a take's frames are those of this generator's chunks."""
@@ -242,6 +251,23 @@ class CurrentTakes:
             "memory": take.memory != now.memory,
         }
         return [what for what, other in differs.items() if other] or ["script"]
+
+    def _damaged(self, shot_id: str) -> tuple[str, ...]:
+        """The takes of a shot that cannot be used, each with the reason."""
+        choice, numbers = self._choices[shot_id], takes_of(self._production, shot_id)
+        if choice is not None and choice.take not in numbers:
+            numbers.append(choice.take)
+        whole = self._takes[shot_id]
+        found = []
+        for number in numbers:
+            if whole is not None and number == whole.take:
+                continue
+            reason = damage_of(self._production, shot_id, number)
+            if reason is None and choice is not None and number == choice.take:
+                reason = "its frames are not those of its chunks"
+            if reason is not None:
+                found.append(f"take {number} is damaged ({reason})")
+        return tuple(found)
 
     def _others(self, position: int, circled: int | None) -> tuple[int, ...]:
         """Whole takes on disk, other than the circled one, that show what the script asks for."""

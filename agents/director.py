@@ -35,6 +35,7 @@ from .events import Event, Listener
 from .floor import Floor, ShotFailed
 from .planning import plan_story
 from .questions import Answer, Asker, Question, answer_about, answer_of
+from .session_values import PlainSerializer
 
 THREAD = "film"
 
@@ -316,7 +317,7 @@ class Director:
             WaitsForPerson: a review is pending; the session goes on from here another time.
         """
         with closing(_open_session(self.production.session_path)) as connection:
-            saver = LatestCheckpoint(connection)
+            saver = LatestCheckpoint(connection, serde=PlainSerializer())
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
             pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
@@ -359,7 +360,7 @@ class Director:
         if point not in ("script", "casting"):
             return False
         said = [e for e in self.production.read_log() if e["event"] == "answer" and e.get("point") == point]
-        return bool(said) and said[-1]["decision"] == "approve" and said[-1].get("of") == self._subject(point)
+        return bool(said) and said[-1].get("decision") == "approve" and said[-1].get("of") == self._subject(point)
 
 
 def _open_session(path: Path) -> sqlite3.Connection:

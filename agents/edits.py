@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production
 from ..storyboard.rename import rename_entity
-from ..storyboard.takes import circle, read_take, takes_of
+from ..storyboard.takes import circle, damage_of, takes_of
 
 
 def circle_take(production: Production, shot_id: str, take: int) -> None:
@@ -18,7 +18,7 @@ def circle_take(production: Production, shot_id: str, take: int) -> None:
     known = [shot.id for shot in script.shots()]
     if shot_id not in known:
         raise InputError(f"shot {shot_id!r} is unknown: this film has {', '.join(known)}")
-    there = [number for number in takes_of(production, shot_id) if read_take(production, shot_id, number) is not None]
+    there = [number for number in takes_of(production, shot_id) if damage_of(production, shot_id, number) is None]
     if take not in there:
         has = f"it has {', '.join(map(str, there))}" if there else "it has none yet"
         raise InputError(f"shot {shot_id} has no whole take {take}: {has}")

@@ -15,6 +15,7 @@ from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
 from ..storyboard.stage import GenerationFailed, Generator, Profile, open_generator, read_profile
+from ..storyboard.take_limits import kept_verdict
 from ..storyboard.takes import (
     Rolling,
     TakeRecord,
@@ -30,7 +31,7 @@ from ..storyboard.video import ShotEncoder, save_png
 from .circling import Circling
 from .crew import hire_critic
 from .critic import Critic, Verdict
-from .current import CurrentTakes
+from .current import DAMAGED, CurrentTakes
 from .events import Event, Listener
 from .models.registry import is_model
 from .pictures import opening_chunks, pinned_images
@@ -118,6 +119,9 @@ class Floor:
         current = self.current
         state = current.state(position)
         shot, timing = state.shot, state.timing
+        if DAMAGED in state.why:
+            text = f"shot {shot.id}: {'; '.join(state.notes)}, and is made anew"
+            self.tell(Event("warning", {"text": text}))
         base = state.take if state.todo == "continue" and not anew else None
         given = self._chunks_of(base) if base else []
         if not given:
@@ -245,7 +249,7 @@ class Floor:
         assert take.last_frames is not None
         index = len(take.latents) - 1
         if take.base is not None and index < take.base.chunks:
-            take.verdicts += [verdict for verdict in take.base.verdicts if verdict.get("chunk") == index]
+            take.verdicts += [dict(verdict) for verdict in take.base.verdicts if verdict["chunk"] == index]
             return Verdict(action="continue", reason="as before", score=1.0)
         began = time.perf_counter()
         look = look_at(
@@ -324,7 +328,8 @@ class Floor:
             continues=take.base.take if take.base else None, before=dependency_hash(self._reel.marks()),
             seed=self.settings.seed, generator=profile.name, memory=profile.memory, weights=profile.weights,
             licence=profile.licence, chunks=len(take.latents), frames=frames, prompts=take.prompts,
-            references=[(since, self._relative(pins)) for since, pins in take.pins], verdicts=take.verdicts,
+            references=[(since, self._relative(pins)) for since, pins in take.pins],
+            verdicts=[kept_verdict(verdict) for verdict in take.verdicts],
             score=round(float(np.mean(scores)), 4) if scores and self.settings.critic != "none" else None,
             spent_seconds=round(time.perf_counter() - take.began, 3), filmwright=__version__,
         )  # fmt: skip

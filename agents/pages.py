@@ -31,7 +31,8 @@ def write_storyboard(
         seen = [v for v in record.verdicts if v.get("marks")]
         marks = [f"{name} {mark:.1f}" for name, mark in seen[-1]["marks"].items()] if seen else []
         verdict = "; ".join([score, *acted, *([f"{seen[-1]['reason']} ({', '.join(marks)})"] if seen else [])])
-        sheet = take_folder(production, shot.id, record.take) / str(seen[-1]["sheet"]) if seen else None
+        shown = seen[-1].get("sheet") if seen else None
+        sheet = take_folder(production, shot.id, record.take) / shown if shown else None
         panels[shot.id] = Panel(
             still, f"take {record.take} by {record.weights} ({record.licence})", verdict, sheet=sheet
         )

@@ -135,7 +135,7 @@ def plan_story(production: Production, settings: Settings, tell: Listener) -> Sc
     """Plans the production's story and writes its script."""
     began = time.perf_counter()
     planner = hire_planner(production, settings, tell)
-    story = production.story_path.read_text(encoding="utf-8")
+    story = production.read_story()
     template = load_template(settings.template, settings.parameters)
     if settings.planner == RULES and is_fountain(story):
         script = plan_screenplay(story, template=template, seconds=settings.seconds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from ..storyboard.files import replacing
 from ..storyboard.images import load_reference
@@ -106,7 +107,10 @@ def said_before(production: Production, take: RollingTake, index: int, draw: int
     place = {"event": "verdict", "shot": take.shot.id, "take": take.number, "chunk": index, "draw": draw}
     for entry in reversed(production.read_log()):
         if all(entry.get(key) == value for key, value in place.items()):
-            return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
+            try:
+                return Verdict.model_validate({k: v for k, v in entry.items() if k in Verdict.model_fields})
+            except ValidationError:
+                return None
     return None
 
 

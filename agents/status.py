@@ -13,7 +13,7 @@ from ..storyboard.links import refuse_links
 from ..storyboard.production import Production, Settings
 from ..storyboard.rename import still_called
 from ..storyboard.stage import read_profile
-from .current import SHOT_BEFORE, CurrentTakes, ShotState
+from .current import DAMAGED, SHOT_BEFORE, CurrentTakes, ShotState
 from .estimate import cost_of_planning, cost_of_shooting
 from .pictures import check_openings
 
@@ -27,7 +27,7 @@ def current_takes(production: Production, settings: Settings) -> CurrentTakes:
 def dry_run(production: Production, settings: Settings, shots: Sequence[int] | None, again: bool) -> dict[str, Any]:
     """What `shoot` would do: which shots and why, for how long, and what it costs."""
     if not production.script_path.exists():
-        story = production.story_path.read_text(encoding="utf-8")
+        story = production.read_story()
         return {
             "plan": settings.planner, "shoot": [], "stale": [], "circle": [], "chunks": 0, "estimated_seconds": None,
             **cost_of_planning(production, settings, story),
@@ -97,6 +97,14 @@ def _last_cut(production: Production) -> str | None:
     return str(cuts[-1]) if cuts and cuts[-1] else None
 
 
+def _word(state: ShotState) -> str:
+    if DAMAGED in state.why:
+        return "damaged"
+    if state.take is None:
+        return "not shot"
+    return "stale" if state.why else "shot"
+
+
 def _shot_status(state: ShotState) -> dict[str, Any]:
     shot, timing, record = state.shot, state.timing, state.take
     last = record.verdicts[-1] if record and record.verdicts else None
@@ -106,7 +114,7 @@ def _shot_status(state: ShotState) -> dict[str, Any]:
         "size": shot.size,
         "seconds": round(timing.seconds, 3),
         "planned_seconds": shot.seconds,
-        "state": "not shot" if record is None else "stale" if state.why else "shot",
+        "state": _word(state),
         "why": list(state.why),
         "notes": list(state.notes),
         "take": record.take if record else None,

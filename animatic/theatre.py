@@ -21,6 +21,9 @@ from ..storyboard.stage import Chunk, Frames, Latents, Measures, Profile
 from .profile import PROFILE, theatre_profile
 from .stage import Scene, layout_seed
 
+MAX_LATENTS = 2**24
+"""Numbers of latent frames that single precision holds exactly."""
+
 
 def draw_frames(scene: Scene, seconds: Tensor) -> Frames:
     """The frames of a scene at `seconds` [F] as [F, H, W, 3] uint8."""
@@ -83,8 +86,16 @@ class TheatreRollout:
                 f"latents of shape {latents.shape} are not the theatre's: these chunks are another generator's"
             )
         per = self._profile.frames_per_latent
-        frames = torch.arange(int(latents[0, 0, 0, 0]) * per, (int(latents[0, -1, 0, 0]) + 1) * per)
-        drawn = draw_frames(self._scene, (frames if decode else frames[:0]) / self._profile.fps)
+        first = latents[0, 0, 0, 0]
+        if not 0 <= first <= MAX_LATENTS or not np.array_equal(
+            latents[0, :, 0, 0], first + np.arange(latents.shape[1])
+        ):
+            raise FilmwrightError("these latents are not the numbers of latent frames: delete the take and shoot again")
+        frames = torch.arange(int(first) * per, (int(first) + latents.shape[1]) * per)
+        if decode:
+            drawn = draw_frames(self._scene, frames / self._profile.fps)
+        else:
+            drawn = np.empty((0, self._profile.height, self._profile.width, 3), dtype=np.uint8)
         chunk = Chunk(self._chunks, self._draws.get(self._chunks, 0), latents, drawn)
         self._chunks += 1
         return chunk

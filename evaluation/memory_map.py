@@ -14,12 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..generator.memory import Memory, parse_memory
 from ..storyboard.errors import InputError
+from ..storyboard.images import is_picture, load_reference
 from ..storyboard.production import Production
 from ..storyboard.takes import circled, read_take_chunks, take_folder
 from .span_chart import COLOURS, INK, PAPER
 
 MARGIN, THUMBNAIL, LABEL = 60, 72, 16
 WIDTH = 1400
+MAX_PIXELS = 200_000_000
 LINE = (205, 198, 184)
 OWN, WINDOW, SINK = (COLOURS[name] for name in ("chunk", "window", "sink"))
 FAINT, STRONG = (246, 214, 180), (196, 72, 24)
@@ -98,7 +100,7 @@ def read_map(production: Production) -> MemoryMap:
                 )
             )
         picture = take_folder(production, record.shot, record.take) / "keyframes" / "middle.png"
-        if picture.is_file():
+        if is_picture(picture):
             pictures[shot.id] = picture
     if not rows or written is None:
         raise InputError(f"{production.folder} has no takes yet: 'filmwright shoot {production.folder}' makes them")
@@ -117,6 +119,8 @@ def draw_map(found: MemoryMap, layer: int | None = None) -> Image.Image:
     cell = max(2, min(16, (WIDTH - 2 * MARGIN) // found.frames))
     high = max(2, min(16, 3 * cell))
     top = MARGIN + THUMBNAIL + LABEL
+    if cell * found.frames * high * len(found.rows) > MAX_PIXELS:
+        raise InputError(f"{found.frames} latent frames in {len(found.rows)} chunks are too many for one picture")
     image = Image.new("RGB", (2 * MARGIN + cell * found.frames, top + high * len(found.rows) + MARGIN), PAPER)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
     pen.text((MARGIN, 12), f"memory {found.memory}: rows are chunks, columns latent frames", fill=INK, font=font)
@@ -167,7 +171,6 @@ def _shots(
         frames = sum(r.length for r in found.rows if r.shot == shot)
         pen.text((x + 2, top - LABEL), shot, fill=INK, font=font)
         if shot in found.pictures:
-            with Image.open(found.pictures[shot]) as picture:
-                small = picture.convert("RGB")
-                small.thumbnail((max(8, frames * cell - 4), THUMBNAIL))
+            small = load_reference(found.pictures[shot])
+            small.thumbnail((max(8, frames * cell - 4), THUMBNAIL))
             image.paste(small, (x + 2, top - LABEL - small.height - 2))

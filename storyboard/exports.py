@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..templates.pages import render_page
+from .images import embedded_picture
 from .plain_text import without_unsafe
 from .script import Script
 from .timeline import Timeline
@@ -50,10 +50,10 @@ def storyboard_html(
                 {
                     "shot": shot,
                     "timing": timing,
-                    "image": _embedded(panel.picture),
+                    "image": embedded_picture(panel.picture),
                     "source": panel.source,
                     "verdict": panel.verdict,
-                    "sheet": _embedded(panel.sheet),
+                    "sheet": embedded_picture(panel.sheet),
                     "notes": [*panel.notes, *([shot.notes] if shot.notes else [])],
                     "cast": ", ".join(names[e] for e in shot.entities),
                     "lines": [
@@ -65,19 +65,12 @@ def storyboard_html(
     cast = [
         {
             "entity": entity,
-            "images": [image for path in (sheets or {}).get(entity.id, ()) if (image := _embedded(path))],
+            "images": [image for path in (sheets or {}).get(entity.id, ()) if (image := embedded_picture(path))],
         }
         for entity in script.entities
         if entity.kind == "character"
     ]
     return render_page("storyboard.html.j2", script=script, timeline=timeline, scenes=scenes, cast=cast)
-
-
-def _embedded(path: Path | None) -> str | None:
-    """A picture in base64, where there is one."""
-    if path is None or not path.is_file():
-        return None
-    return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _stamp(seconds: float) -> str:

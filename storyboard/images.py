@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import warnings
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from .errors import InputError
 
 MAX_PIXELS = 60_000_000
 MIN_SIDE = 16
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF")
+"""Formats that Pillow decodes by itself; others run a program, or are rare enough to have been looked at by few."""
+EMBEDDED_WIDTH = 640
+"""Pixels of the widest picture in a page."""
 
 
 def load_reference(path: Path) -> Image.Image:
@@ -24,7 +30,7 @@ def load_reference(path: Path) -> Image.Image:
     try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path) as image,
+            Image.open(path, formats=FORMATS) as image,
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
@@ -40,7 +46,35 @@ def load_reference(path: Path) -> Image.Image:
                 white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
                 return Image.alpha_composite(white, clear).convert("RGB")
             return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a decoder raises anything at all for what a stranger has made
         raise InputError(
             f"reference {path} is no readable image ({type(error).__name__}): give a PNG or JPEG file"
         ) from error
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file can be read as a picture."""
+    try:
+        load_reference(path)
+        return True
+    except InputError:
+        return False
+
+
+def embedded_picture(path: Path | None) -> str | None:
+    """A picture for a page: decoded, made smaller where it is wide, and written anew as a JPEG in base64.
+
+    None where there is none, or nothing that can be decoded.
+    """
+    if path is None or not path.is_file():
+        return None
+    try:
+        picture = load_reference(path)
+    except InputError:
+        return None
+    picture.thumbnail((EMBEDDED_WIDTH, EMBEDDED_WIDTH))
+    out = io.BytesIO()
+    picture.save(out, format="JPEG", quality=85)
+    return base64.b64encode(out.getvalue()).decode("ascii")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import os
 import shutil
 import time
@@ -22,11 +21,12 @@ from .defaults import DEFAULT_GENERATOR
 from .errors import SHOWN_INPUT, FilmwrightError, InputError, reason_of
 from .files import disk_errors, write_text
 from .links import refuse_link, refuse_links
+from .logbook import read_entries
 from .plain_text import json_line
 from .redaction import Secrets
 from .script import Script
 from .seeds import NEWEST, FilmSeed, SeedVersion
-from .yaml_files import line_of, place_name, read_yaml_file
+from .yaml_files import line_of, place_name, read_text_file, read_yaml_file
 
 GITIGNORE = "takes/*/*/*.safetensors\ntakes/*/*/*.mp4\n*.mp4\nsession.sqlite*\n.lock\nlog.jsonl\n"
 MAX_SCRIPT_BYTES = 8_000_000
@@ -221,6 +221,14 @@ class Production:
         ids = (shot.id for shot in script.shots())
         return script, {shot_id: line_of(data, place) for shot_id, place in zip(ids, places, strict=True)}
 
+    def read_story(self) -> str:
+        """The story.
+
+        Raises:
+            InputError: the file is missing, too large or not UTF-8.
+        """
+        return read_text_file(self.story_path, MAX_SCRIPT_BYTES).replace("\r\n", "\n")
+
     def write_script(self, script: Script) -> None:
         """Writes the script; comments of an existing file survive."""
         data = script.model_dump(exclude_defaults=True)
@@ -276,14 +284,7 @@ class Production:
     def read_log(self) -> list[dict[str, Any]]:
         if not self.log_path.exists():
             return []
-        lines = self.log_path.read_text(encoding="utf-8").split("\n")  # a text in it may have other line separators
-        events = []
-        for line in lines:
-            try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:  # the last line of a killed run
-                continue
-        return events
+        return read_entries(self.log_path)
 
     def reference_folder(self, entity_id: str) -> Path:
         return self.folder / "references" / entity_id

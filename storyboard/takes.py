@@ -5,23 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.numpy import save_file
 
-from .errors import FilmwrightError
+from .chunk_files import DamagedChunk, open_chunk
+from .errors import FilmwrightError, reason_of
 from .files import disk_errors, replacing, write_text
+from .mp4 import count_mp4_frames
 from .production import Production
-from .script import Continuity
+from .script import MAX_SHOT_SECONDS, Continuity, Id
 from .stage import Chunk, Latents
+from .take_limits import (
+    MAX_CHUNKS,
+    MAX_VERDICTS,
+    ChunkCount,
+    ChunkIndex,
+    Digests,
+    FrameCount,
+    KeptVerdict,
+    Paths,
+    Prompts,
+    Score,
+    Seconds,
+    Seed,
+    Side,
+    TakeNumber,
+    Word,
+)
+
+_TAKE_NAME = re.compile(r"0[1-9]|[1-9][0-9]{1,3}")
+"""As `take_folder` writes them, up to MAX_TAKE."""
+MAX_RECORD_BYTES = 8_000_000
+MAX_CIRCLED_BYTES = 1000
 
 
 class Asked(BaseModel):
@@ -38,20 +62,20 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompts: list[tuple[int, str]]
-    references: list[tuple[int, list[str]]]
-    footage: str | None
+    prompts: Prompts
+    references: Annotated[list[tuple[ChunkIndex, Digests]], Field(max_length=MAX_CHUNKS)]
+    footage: Word | None
     continuity: Continuity
-    seed: int
-    weights: str
-    memory: str
-    size: tuple[int, int]
-    seconds: float
-    words: str
+    seed: Seed
+    weights: Word
+    memory: Word
+    size: tuple[Side, Side]
+    seconds: Annotated[float, Field(gt=0, le=MAX_SHOT_SECONDS)]
+    words: Word
 
 
 class TakeRecord(BaseModel):
-    """`take.json`.
+    """`take.json`. Every number is bounded, every path stays inside the production: productions come from strangers, too.
 
     Attributes:
         depends: hash of everything the shot asks for (`dependency_hash`); the same hash means the take is current.
@@ -68,27 +92,33 @@ class TakeRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shot: str
-    take: int
-    depends: str
+    shot: Id
+    take: TakeNumber
+    depends: Word
     asked: Asked | None = None
-    cut_frames: int | None = None
-    starts_from: str | None = None
-    continues: int | None = None
-    before: str
-    seed: int
-    generator: str
-    memory: str
-    weights: str
-    licence: str
-    chunks: int
-    frames: int
-    prompts: list[tuple[int, str]]
-    references: list[tuple[int, list[str]]] = []
-    verdicts: list[dict[str, Any]] = []
-    score: float | None = None
-    spent_seconds: float
-    filmwright: str
+    cut_frames: FrameCount | None = None
+    starts_from: Word | None = None
+    continues: TakeNumber | None = None
+    before: Word
+    seed: Seed
+    generator: Word
+    memory: Word
+    weights: Word
+    licence: Word
+    chunks: ChunkCount
+    frames: FrameCount
+    prompts: Prompts
+    references: Annotated[list[tuple[ChunkIndex, Paths]], Field(max_length=MAX_CHUNKS)] = []
+    verdicts: Annotated[list[KeptVerdict], Field(max_length=MAX_VERDICTS)] = []
+    score: Score | None = None
+    spent_seconds: Seconds
+    filmwright: Word
+
+    @model_validator(mode="after")
+    def _begins_at_its_first_chunk(self) -> TakeRecord:
+        if not any(since == 0 for since, _ in self.prompts):
+            raise ValueError("prompts: none of them is of chunk 0")
+        return self
 
 
 def dependency_hash(*parts: Any) -> str:
@@ -114,15 +144,42 @@ def takes_of(production: Production, shot_id: str) -> list[int]:
     folder = shot_folder(production, shot_id)
     if not folder.is_dir():
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+    names = (path.name for path in folder.iterdir() if path.is_dir())
+    return sorted(int(name) for name in names if _TAKE_NAME.fullmatch(name))
+
+
+class DamagedTake(Exception):
+    """A take that cannot be used; says which of its files is wrong, and how."""
+
+
+def load_take(production: Production, shot_id: str, take: int) -> TakeRecord:
+    """The record of a take.
+
+    Raises:
+        DamagedTake: it is missing, holds what no record may hold, or is the record of another take.
+    """
+    try:
+        with (take_folder(production, shot_id, take) / "take.json").open("rb") as file:
+            text = file.read(MAX_RECORD_BYTES + 1)
+        if len(text) > MAX_RECORD_BYTES:
+            raise DamagedTake(f"take.json is larger than {MAX_RECORD_BYTES // 1_000_000} MB")
+        record = TakeRecord.model_validate_json(text)
+    except OSError as error:
+        raise DamagedTake(f"take.json: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"][:1])
+        raise DamagedTake(f"take.json: {place}{reason_of(first)}") from None
+    if (record.shot, record.take) != (shot_id, take):
+        raise DamagedTake(f"take.json is of take {record.take} of shot {record.shot}")
+    return record
 
 
 def read_take(production: Production, shot_id: str, take: int) -> TakeRecord | None:
     """The record of a take; None when it is missing or damaged (then it is shot again)."""
     try:
-        text = (take_folder(production, shot_id, take) / "take.json").read_text(encoding="utf-8")
-        return TakeRecord.model_validate_json(text)
-    except (OSError, ValidationError, UnicodeDecodeError):
+        return load_take(production, shot_id, take)
+    except DamagedTake:
         return None
 
 
@@ -131,14 +188,15 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    take: int = Field(ge=1)
+    take: TakeNumber
     by: Literal["director", "person"] = "director"
 
 
 def read_choice(production: Production, shot_id: str) -> Choice | None:
     """Which take of a shot is circled; None when none is, or the file is damaged."""
     try:
-        text = (shot_folder(production, shot_id) / "circled").read_text(encoding="utf-8").strip()
+        with (shot_folder(production, shot_id) / "circled").open("rb") as file:
+            text = file.read(MAX_CIRCLED_BYTES).decode("utf-8").strip()
         return Choice(take=int(text)) if text.isascii() and text.isdigit() else Choice.model_validate_json(text)
     except (OSError, ValueError):
         return None
@@ -180,43 +238,68 @@ class SavedChunk:
 
 def read_chunk(folder: Path, chunk: int) -> SavedChunk | None:
     """A chunk of a take; None when the file is missing or damaged."""
-    path = chunk_path(folder, chunk)
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            latents: Latents = file.get_tensor("latents")
-            names = set(file.keys())
-            state: Latents | None = file.get_tensor("state") if "state" in names else None
-            recalled: list[list[int]] = file.get_tensor("recalled").tolist() if "recalled" in names else []
-            metadata = dict(file.metadata() or {})
-    except (OSError, SafetensorError):
+        with open_chunk(chunk_path(folder, chunk)) as file:
+            latents = file.latents()
+            state = file.state()
+            recalled = file.recalled()
+    except DamagedChunk:
         return None
-    if not np.isfinite(latents).all() or not (state is None or np.isfinite(state).all()):
-        return None
-    start = metadata.pop("start", "0")
-    return SavedChunk(latents, state, int(start) if start.isdigit() else 0, recalled, metadata)
+    return SavedChunk(latents, state, file.start, recalled, file.made_for)
 
 
 def read_take_chunks(production: Production, record: TakeRecord) -> list[SavedChunk] | None:
-    """All chunks of a take; None when one is missing or damaged."""
+    """All chunks of a take; None when one is missing, damaged or of another size than the first."""
     folder = take_folder(production, record.shot, record.take)
-    chunks = [read_chunk(folder, index) for index in range(record.chunks)]
-    whole = [chunk for chunk in chunks if chunk is not None]
-    return whole if len(whole) == record.chunks else None
+    found: list[SavedChunk] = []
+    for index in range(record.chunks):
+        chunk = read_chunk(folder, index)
+        if chunk is None or (found and chunk.latents.shape != found[0].latents.shape):
+            return None
+        found.append(chunk)
+    return found
+
+
+def check_take_files(production: Production, record: TakeRecord) -> None:
+    """Looks for a take's video and all its chunk files; they are checked by their headers, not read.
+
+    Raises:
+        DamagedTake: one is missing or damaged.
+    """
+    folder = take_folder(production, record.shot, record.take)
+    frames = count_mp4_frames(folder / "frames.mp4")
+    if frames is None:
+        raise DamagedTake("frames.mp4 is missing or no whole video")
+    if frames != record.frames:
+        raise DamagedTake(f"frames.mp4 has {frames} frames, take.json says {record.frames}")
+    shapes = set()
+    for chunk in range(record.chunks):
+        path = chunk_path(folder, chunk)
+        try:
+            with open_chunk(path) as file:
+                shapes.add(file.shape)
+        except DamagedChunk as error:
+            raise DamagedTake(f"{path.name} {error}") from None
+    if len(shapes) > 1:
+        raise DamagedTake("its chunks have different sizes")
 
 
 def take_is_whole(production: Production, record: TakeRecord) -> bool:
-    """Whether a take's video and all its chunk files are there; chunk files are checked by their headers, not read."""
-    folder = take_folder(production, record.shot, record.take)
-    if not (folder / "frames.mp4").is_file():
+    """Whether a take's video and all its chunk files are there; they are checked by their headers, not read."""
+    try:
+        check_take_files(production, record)
+        return True
+    except DamagedTake:
         return False
-    for chunk in range(record.chunks):
-        try:
-            with safe_open(str(chunk_path(folder, chunk)), framework="numpy") as file:
-                if "latents" not in file.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    return False
-        except (OSError, SafetensorError):
-            return False
-    return True
+
+
+def damage_of(production: Production, shot_id: str, take: int) -> str | None:
+    """Why a take cannot be used, in a line; None where it can."""
+    try:
+        check_take_files(production, load_take(production, shot_id, take))
+        return None
+    except DamagedTake as error:
+        return str(error)
 
 
 def latents_hash(chunks: Sequence[Latents]) -> str:
@@ -259,8 +342,9 @@ class Rolling:
     def finish(self, record: TakeRecord) -> None:
         """Writes the record and gives the folder its final name."""
         write_text(self.folder / "take.json", record.model_dump_json(indent=1) + "\n")
+        kept = {chunk_path(self.folder, index).name for index in range(record.chunks)}
         for path in self.folder.glob("chunk-*.safetensors"):
-            if int(path.stem.removeprefix("chunk-")) >= record.chunks:
+            if path.name not in kept:
                 path.unlink()
         with disk_errors(self._final):
             if self._final.exists():  # a damaged take of that number

@@ -35,7 +35,7 @@ class PassStore:
             if kept["asked"] != asked:
                 return None
             return answer.model_validate(kept["answer"])
-        except (InputError, ValidationError, KeyError, TypeError):
+        except (InputError, ValidationError, LookupError, TypeError, AttributeError):
             return None  # never asked, or damaged: asked for anew
 
     def put(self, name: str, asked: str, value: BaseModel, **about: Any) -> None:
