@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORY ?= examples/nightingale.txt
 
-.PHONY: film test fuzz lint bench wheel clean
+.PHONY: film test test-slow fuzz lint bench wheel clean
 
 .venv/installed: pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -13,8 +13,11 @@ film: .venv/installed  ## a story becomes films/TITLE/film.mp4
 	mkdir -p films
 	cd films && ../$(BIN)/filmwright film ../$(STORY)
 
-test: .venv/installed  ## the whole test suite
+test: .venv/installed  ## the test suite, but for its slow part
 	$(BIN)/python -m pytest -n 2
+
+test-slow: .venv/installed  ## the slow part: training, kills at random moments, a thousand changed productions
+	$(BIN)/python -m pytest -n 2 -m slow
 
 fuzz: .venv/installed  ## 20,000 productions with a changed file; fails on a traceback, a hang, or a byte outside
 	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py

@@ -39,11 +39,13 @@ def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     )
 
 
+@pytest.mark.slow
 def test_the_reader_knows_rendered_truth(found: dict[str, Any]) -> None:
     assert found["truth"]["set"]["rate"] >= 0.9
     assert found["truth"]["time"]["rate"] >= 0.9
 
 
+@pytest.mark.slow
 def test_held_out_films_show_the_set_they_were_asked_for(found: dict[str, Any]) -> None:
     assert found["made"]["set"]["rate"] > 0.5, "chance is 1/6"
 

@@ -276,6 +276,7 @@ def test_taehv_loads_and_streams(tmp_path: Path) -> None:
     assert {"encoder.2.conv.weight", "encoder.17.bias", "decoder.7.conv.weight", "decoder.22.weight"} <= names
 
 
+@pytest.mark.slow
 def test_every_preset_rolls_fifty_chunks_over_five_cuts_on_a_tiny_wan(wan_folder: Path) -> None:
     bundle = load_bundle(wan_folder, CPU)
     bundle.profile.width, bundle.profile.height = 32, 32

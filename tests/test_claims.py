@@ -99,6 +99,7 @@ def test_a_claim_that_needs_no_training_is_measured_and_kept(key: str, weights: 
     assert measure_claims(lab, (key,))["claims"] == found["claims"] and told == []
 
 
+@pytest.mark.slow
 def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> None:
     command = [
         "evaluate",
@@ -131,6 +132,7 @@ def test_a_claim_that_needs_training_trains_both_arms_alike(weights: Path) -> No
     assert all(steps[f"multi-shot/{stage}"] == steps[f"single-shot/{stage}"] > 0 for stage in ("more", "few"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "arms"), [("few-steps", 5), ("adversarial", 2), ("caches", 4), ("mixture", 2)])
 def test_every_other_claim_is_measured_arm_by_arm(key: str, arms: int, weights: Path, tmp_path: Path) -> None:
     found = measure_claims(Lab(weights, tmp_path / "lab", films=2, minutes=0.01), (key,))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from filmwright.agents.critic import Look, MeasuredCritic, Verdict
-from filmwright.agents.floor import Floor
 from filmwright.agents.prompts import staging_asked
 from filmwright.cli import app
 from filmwright.generator.measure import measure_frames
@@ -102,19 +101,17 @@ def test_verdicts_are_acted_on_while_the_shot_rolls(
 ) -> None:
     script = iter(["rewind", "continue", "reprompt", "continue", "reshoot"])
 
-    def review(self: Floor) -> Verdict:
+    def review(self: MeasuredCritic, look: Look) -> Verdict:
         action = next(script, "continue")
-        result = Verdict(
+        return Verdict(
             action=action,
             reason="as the test says",
             score=0.5,
             chunks=1,
             prompt="wide shot , castle , night , camera still .",
         )  # type: ignore[arg-type]
-        self.take.verdicts.append(result.model_dump())
-        return result
 
-    monkeypatch.setattr(Floor, "review", review)
+    monkeypatch.setattr(MeasuredCritic, "review", review)
     outcome = CliRunner().invoke(app, ["film", story, "--generator", str(tiny_bundle), "-o", "film", "--seconds", "12"])
     assert outcome.exit_code == 0, outcome.output
     production = Production.open(tmp_path / "film")

@@ -155,6 +155,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_film_goes_on_to_the_same_latents(
     tmp_path: Path, story: str, tiny_bundle: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_step_is_shared_out_and_another_seed_sees_other_examples() -> None:
     assert not {*Share(1).numbers(100, 3, 4)} & {*Share(0).numbers(100, 3, 4)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun is tried on Linux and macOS")
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     with (tmp_path / "two.yaml").open("w", encoding="utf-8") as file:

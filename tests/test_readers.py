@@ -85,6 +85,7 @@ def test_who_stands_in_front_hides_who_stands_behind() -> None:
     assert both.shape[0] == 2 and alone.shape[0] == 1 and overlap.sum() > 0
 
 
+@pytest.mark.slow
 def test_the_bundled_readers_know_rendered_truth() -> None:
     bundle = load_bundle(BUNDLED / "nano", torch.device("cpu"))
     bundle.vocabulary = None  # the whole world

@@ -16,7 +16,7 @@ import pytest
 
 from . import mutations
 
-CASES, BATCHES, PROCESSES = 1000, 20, 30
+CASES, BATCHES, QUICK_BATCHES, PROCESSES = 1000, 20, 4, 30
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:.*not an entry of the log")
-@pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.parametrize(
+    "batch",
+    [batch if batch < QUICK_BATCHES else pytest.param(batch, marks=pytest.mark.slow) for batch in range(BATCHES)],
+)
 def test_a_changed_file_never_breaks_a_command(template: Path, tmp_path: Path, batch: int) -> None:
     mutations.prepare(tmp_path)
     size = CASES // BATCHES
@@ -35,6 +38,7 @@ def test_a_changed_file_never_breaks_a_command(template: Path, tmp_path: Path, b
             assert not one.wrong, f"case {number} ({done}): {' '.join(one.command)}: {one.wrong}\n{one.says}"
 
 
+@pytest.mark.slow
 def test_a_changed_file_never_breaks_a_process(template: Path, tmp_path: Path) -> None:
     mutations.prepare(tmp_path)
     folder = tmp_path / "film"
