@@ -33,22 +33,30 @@ def open_container(source: Path | IO[bytes], formats: tuple[str, ...] = FORMATS)
         formats: the containers that are read, by FFmpeg's names.
 
     Raises:
-        FilmwrightError: it is no regular file.
+        FilmwrightError: it is no regular file, or the system refuses to open it.
         av.error.FFmpegError: it is no such container, or a frame has more than `MAX_FRAME_PIXELS`.
     """
     if isinstance(source, Path):
-        if not source.is_file():  # a pipe would be waited for
-            raise FilmwrightError(f"video {source} does not exist, or is no file")
-        with source.open("rb") as stream, open_container(stream, formats) as container:
+        with _open_file(source) as stream, open_container(stream, formats) as container:
             yield container
         return
     limits = {"max_pixels": str(MAX_FRAME_PIXELS)}
     options = {"format_whitelist": ",".join(formats), "protocol_whitelist": "file", **limits}
-    with av.open(source, "r", options=options, io_open=_refuse_other_files) as container:
+    opened = av.open(source, "r", options=options, metadata_errors="replace", io_open=_refuse_other_files)
+    with opened as container:
         for video in container.streams.video:
             if video.codec_context is not None:  # None: no decoder is known
                 video.codec_context.options = limits
         yield container
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    if not path.is_file():  # a pipe would be waited for
+        raise FilmwrightError(f"video {path} does not exist, or is no file")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FilmwrightError(f"cannot read video {path}: {error.strerror}") from error
 
 
 def _refuse_other_files(url: str, *_: object) -> None:

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageOps
 
 from .clip_formats import MAX_FRAME_PIXELS, open_container
-from .errors import InputError
+from .errors import FilmwrightError, InputError
 from .images import load_reference
 from .stage import Frames
 
@@ -96,6 +96,10 @@ def _readable(source: Path | IO[bytes], name: str) -> Iterator[InputContainer]:
             if not container.streams.video:
                 raise InputError(f"footage {name} holds no pictures")
             yield container
+    except InputError:
+        raise
+    except FilmwrightError as error:
+        raise InputError(f"footage: {error}") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(
             f"footage {name} is no readable clip ({type(error).__name__}): give a picture, or a video in MP4, MOV, MKV, WebM, "

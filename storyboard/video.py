@@ -24,6 +24,8 @@ from .files import replacing
 from .stage import Frames
 
 OPTIONS = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "threads": "2"}
+UNREADABLE = (av.error.FFmpegError, IndexError, ValueError)
+"""What reading a damaged video raises."""
 
 
 class ShotEncoder:
@@ -101,7 +103,7 @@ def _rate(path: Path) -> int:
     try:
         with open_container(path, OWN_FORMATS) as source:
             return round(source.streams.video[0].average_rate or 16)
-    except (av.error.FFmpegError, IndexError) as error:
+    except UNREADABLE as error:
         raise FilmwrightError(f"{path} is no readable video ({error}): delete its take and shoot again") from error
 
 
@@ -133,7 +135,7 @@ def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: boo
                         packet.stream = stream
                         out.mux_one(packet)
                         total += 1
-            except (av.error.FFmpegError, IndexError) as error:
+            except UNREADABLE as error:
                 raise FilmwrightError(
                     f"{source} is no readable video ({error}): delete its take and shoot again"
                 ) from error
@@ -156,7 +158,7 @@ def read_frames(path: Path) -> Iterator[Frames]:
             for frame in container.decode(video=0):
                 array: Any = frame.to_ndarray(format="rgb24")
                 yield array
-    except (av.error.FFmpegError, IndexError) as error:
+    except UNREADABLE as error:
         raise FilmwrightError(f"{path} is no readable video ({error}): delete it and shoot again") from error
 
 

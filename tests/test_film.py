@@ -391,12 +391,19 @@ def test_a_read_only_folder_is_named(tmp_path: Path, story: str) -> None:
 def test_a_full_disk_is_named_and_nothing_is_half_written(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (made / "film.srt").read_bytes()
     open_path: Any = Path.open
+    open_descriptor: Any = os.open
 
-    def open_full(path: Path, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
+    def path_open(path: Path, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
         full = path.name == "log.jsonl" and "a" in mode
         return open_path(Path("/dev/full") if full else path, mode, *arguments, **keywords)
 
-    monkeypatch.setattr(Path, "open", open_full)
+    def os_open(path: Any, flags: int, *arguments: Any, **keywords: Any) -> int:
+        full = str(path).endswith("log.jsonl") and flags & os.O_APPEND
+        found: int = open_descriptor("/dev/full" if full else path, flags, *arguments, **keywords)
+        return found
+
+    monkeypatch.setattr(Path, "open", path_open)
+    monkeypatch.setattr(os, "open", os_open)
     result = run("shoot", made, "--shots", "1", "--again", code=1)
     assert "No space left on device" in result.output
     assert (made / "film.srt").read_bytes() == before

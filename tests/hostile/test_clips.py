@@ -338,6 +338,18 @@ def _read_or_refuse(path: Path) -> None:
             assert "clip.mp4" in str(error)
 
 
+def test_titles_that_are_no_text_do_not_hide_the_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        out.metadata["title"] = "TITLE"
+        stream: Any = out.add_stream("libx264", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame(64, 32, "yuv420p")))
+        out.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"TITLE", b"\xff\xfe\xfd\xfc\xfb"))
+    assert read(path).shape[0] == count_frames(path) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.mp4")
