@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 if __package__ in (None, ""):  # started as `python cli.py`: hand over to the installed package
-    import runpy
+    from filmwright.__main__ import main
 
-    runpy.run_module("filmwright", run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    main()
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -372,17 +370,3 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(models_app, name="models")
 app.add_typer(export_app, name="export")
 app.add_typer(evaluate_app, name="evaluate")
-
-
-def main() -> None:
-    """Entry point: UTF-8 output, Ctrl-C as an exception, exit codes 0, 1, 2, 3, 130."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
-    warnings.formatwarning = lambda message, *_, **__: f"filmwright: {message}\n"
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    app()
-
-
-if __name__ == "__main__":
-    main()
