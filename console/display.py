@@ -3,7 +3,6 @@ stderr."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..agents.events import Event
+from ..storyboard.files import json_text
 
 
 class Display(AbstractContextManager["Display"]):
@@ -35,10 +35,10 @@ class JsonDisplay(Display):
     """One event a line on stdout."""
 
     def __call__(self, event: Event) -> None:
-        print(json.dumps(event.as_dict(), ensure_ascii=False), flush=True)
+        print(json_text(event.as_dict()), flush=True)
 
     def result(self, text: str, **values: Any) -> None:
-        print(json.dumps({"event": "result", **values}, ensure_ascii=False), flush=True)
+        print(json_text({"event": "result", **values}), flush=True)
 
 
 class QuietDisplay(Display):
