@@ -12,13 +12,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -39,6 +37,7 @@ from .pages import write_storyboard
 from .planner import RULES
 from .prompts import shot_prompt
 from .screenplay import plan_screenplay
+from .session_database import open_session
 
 Decision = Literal["approve", "modify", "reject", "terminate"]
 """approve: go on. modify: go on with the given text. reject: do it again. terminate: stop here, keep everything."""
@@ -79,6 +78,17 @@ class Order:
     again: bool = False
     cut: bool = True
     references: Mapping[str, Path] | None = None
+
+
+def check_positions(shots: Sequence[int] | None, total: int) -> None:
+    """Refuses positions that a film of `total` shots does not have.
+
+    Raises:
+        InputError: names the first one.
+    """
+    for number in shots or ():
+        if not 1 <= number <= total:
+            raise InputError(f"--shots {number}: this film has shots 1 to {total}")
 
 
 class Director:
@@ -199,17 +209,15 @@ class Director:
     # --- the graph ---------------------------------------------------------------------------------------------
 
     def _ask(self, point: ReviewPoint, text: str, path: Path) -> State:
-        answer: Answer = interrupt({"point": point, "text": text, "path": str(path)})
+        shown = path.relative_to(self.production.folder).as_posix()  # the folder may move before somebody answers
+        answer: Answer = interrupt({"point": point, "text": text, "path": shown})
         decision = answer.get("decision", "approve")
         said = f"{decision}:{answer['text']}" if answer.get("text") else decision
         return {"decision": said}
 
     def _queue(self) -> list[int]:
         total = len(list(self.floor.script().shots()))
-        if self.order.shots is not None:
-            wrong = [n for n in self.order.shots if not 1 <= n <= total]
-            if wrong:
-                raise InputError(f"--shots {wrong[0]}: this film has shots 1 to {total}")
+        check_positions(self.order.shots, total)
         chosen = list(self.order.shots) if self.order.shots is not None else list(range(1, total + 1))
         if self.order.again:
             return chosen
@@ -276,15 +284,15 @@ class Director:
 
         Raises:
             WaitsForPerson: a review is pending; the session goes on from here another time.
+            FilmwrightError: session.sqlite cannot be used.
         """
-        with closing(_open_session(self.production.session_path)) as connection:
-            saver = SqliteSaver(connection)
+        with open_session(self.production.session_path, self.tell) as saver:
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
-            pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
+            pending = self._pending(app, config)
             given: Any = {"failed": []}
-            if pending and pending[0].value["point"] in self.settings.review:
-                given = Command(resume=self._put(pending[0].value, ask))
+            if pending is not None:
+                given = Command(resume=self._put(pending, ask))
             else:
                 saver.delete_thread(THREAD)  # everything that is done is on disk; the nodes pass over it
             while True:
@@ -294,9 +302,25 @@ class Director:
                     return result  # type: ignore[return-value]
                 given = Command(resume=self._put(stops[0].value, ask))
 
+    def _pending(self, app: Any, config: Any) -> dict[str, str] | None:
+        """The question that an earlier run left, if it is still to be asked; None also when it cannot be read."""
+        try:
+            asked = [dict(i.value) for task in app.get_state(config).tasks for i in task.interrupts]
+            if not asked or asked[0]["point"] not in self.settings.review:
+                return None
+            return {name: str(asked[0][name]) for name in ("point", "text", "path")}
+        except sqlite3.Error:
+            raise
+        except Exception:  # decoders raise whatever damaged rows make of them
+            self.tell(
+                Event("warning", {"text": f"{self.production.session_path} is damaged: its question is asked again"})
+            )
+            return None
+
     def _put(self, value: dict[str, str], ask: Any) -> Answer:
-        question = Question(value["point"], value["text"], value["path"])  # type: ignore[arg-type]
-        self.tell(Event("question", dict(value)))
+        path = str(self.production.folder / value["path"])
+        question = Question(value["point"], value["text"], path)  # type: ignore[arg-type]
+        self.tell(Event("question", {**value, "path": path}))
         answer: Answer = ask(question)
         self.production.log("answer", point=question.point, of=self._subject(question.point), **answer)
         return answer
@@ -315,19 +339,6 @@ class Director:
             return False
         said = [e for e in self.production.read_log() if e["event"] == "answer" and e.get("point") == point]
         return bool(said) and said[-1]["decision"] == "approve" and said[-1].get("of") == self._subject(point)
-
-
-def _open_session(path: Path) -> sqlite3.Connection:
-    """The session's database; a damaged one is begun anew, which loses a pending question and nothing else."""
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-        return connection
-    except sqlite3.DatabaseError:
-        connection.close()
-        for part in path.parent.glob(f"{path.name}*"):
-            part.unlink()
-        return sqlite3.connect(path, check_same_thread=False)
 
 
 def plan_story(production: Production, settings: Settings, tell: Listener) -> Script:
