@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..storyboard.cut import CutReport
 from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.files import disk_errors, replacing
 from ..storyboard.footage import read_footage
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
+from ..storyboard.script import Script
 from ..storyboard.stage import open_generator
 from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
 from .casting import add_references, find_entity
 from .crew import check_crew, hire
-from .director import Director, Order, cut_film, plan_story
+from .director import Director, Order, check_positions, cut_film, plan_story
 from .events import Event, Listener
 from .floor import Floor
 from .models.registry import EXAMPLES, is_model
@@ -50,48 +53,80 @@ def check_settings(settings: Settings) -> None:
     open_generator(settings.generator, settings.memory)
 
 
-def default_folder(story: str) -> Path:
-    """The title's slug in the working folder, numbered if taken."""
+def make_folder(story: str) -> Path:
+    """A new folder in the working folder, named after the title and numbered if that is taken."""
     title, body = split_title(story)
     name = slug(title or " ".join(body.split()[:6]), "film")
     folder, number = Path(name), 2
-    while folder.exists():
-        folder, number = Path(f"{name}-{number}"), number + 1
-    return folder
+    while True:
+        try:
+            with disk_errors(folder.absolute().parent):
+                folder.mkdir()
+            return folder
+        except FilmwrightError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            folder, number = Path(f"{name}-{number}"), number + 1
 
 
 def new_production(
-    story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener
-) -> Production:
-    """Plans a story into a new production; on bad input the folder is removed again, so that nothing is half-written."""
+    story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener,
+    begun: Callable[[Path], None] = lambda folder: None,
+) -> Production:  # fmt: skip
+    """Plans a story into a new production; on bad input everything made is removed again, so that nothing is half-written.
+
+    Args:
+        begun: hears of the folder, once what it holds can be gone on with.
+
+    Raises:
+        InputError: the folder holds something, or the story, a setting or a reference is refused.
+        FilmwrightError: another process makes a production of the same folder, or a file cannot be written.
+    """
     for path in references.values():
         load_reference(path)
-    target = folder or default_folder(story)
-    existed = target.exists()
-    production = Production.create(target, story, settings)
+    made = [path for path in (folder, *folder.parents) if not path.exists()] if folder else []
+    target = folder or make_folder(story)
     try:
-        script = plan_story(production, settings, tell)
-        for name in references:
-            find_entity(script, name)
-    except InputError:
-        if existed:
-            for path in target.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        else:
+        production = Production.create(target, story, settings)
+    except FilmwrightError:
+        if folder is None:
             shutil.rmtree(target, ignore_errors=True)
+        raise
+    begun(target)
+    try:
+        with production.lock():
+            try:
+                script = plan_story(production, settings, tell)
+                for name in references:
+                    find_entity(script, name)
+            except InputError:
+                production.discard()
+                raise
+    except InputError:
+        with suppress(OSError):
+            (target / ".lock").unlink()
+            for path in made if folder else [target]:
+                path.rmdir()
         raise
     return production
 
 
 def plan(
-    production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]]
-) -> Path:
-    """Writes the storyboard of a planned production; `draw` makes the stills."""
-    script = production.read_script()
-    add_references(production, script, references)
-    timeline = build_timeline(script, open_generator("theatre").profile)
-    drawings = draw(script, production.folder / "plan" / "stills", seed=settings.seed)
-    return write_storyboard(production, script, timeline, drawings)
+    production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]],
+    tell: Listener, *, record: bool = False,
+) -> Path:  # fmt: skip
+    """Writes the storyboard of a production, planned before if it was not; `draw` makes the stills."""
+    with production.lock():
+        if not production.script_path.exists():
+            plan_story(production, settings, tell)
+        script = production.read_script()
+        _check_references(script, references)
+        if record:
+            production.write_settings(settings)
+        add_references(production, script, references)
+        timeline = build_timeline(script, open_generator("theatre").profile)
+        drawings = draw(script, production.folder / "plan" / "stills", seed=settings.seed)
+        return write_storyboard(production, script, timeline, drawings)
 
 
 @dataclass(frozen=True)
@@ -103,8 +138,10 @@ class RevisionReport:
     stale: tuple[str, ...]
 
 
-def revise(production: Production, settings: Settings, note: str, tell: Listener) -> RevisionReport:
-    """Changes the script as a note asks; the one before is kept in plan/.
+def revise(
+    production: Production, settings: Settings, note: str, tell: Listener, *, record: bool = False
+) -> RevisionReport:
+    """Changes the script as a note asks; the one before is kept in plan/. `record`: the settings go to production.yaml.
 
     Raises:
         InputError: the planner is no language model, or the note is empty.
@@ -115,30 +152,63 @@ def revise(production: Production, settings: Settings, note: str, tell: Listener
 
     if not is_model(settings.planner):
         raise InputError(f"--revise needs a language model: say --planner {EXAMPLES}; the rules cannot read a note")
-    before = production.read_script()
-    after, summary = revised_by(before, note, hire(settings.planner, production, settings, tell))
-    old = {shot.id: shot for shot in before.shots()}
-    stale = tuple(shot.id for shot in after.shots() if old.get(shot.id) != shot)
-    number = len(list((production.folder / "plan").glob("before-revision-*.yaml"))) + 1
-    kept = production.folder / "plan" / f"before-revision-{number}.yaml"
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(production.script_path, kept)
-    production.write_script(after)
-    production.log("revise", note=note, summary=summary, shots=list(stale))
-    return RevisionReport(summary, script_diff(before, after), stale)
-
-
-def shoot(production: Production, settings: Settings, order: Order, ask: Any, tell: Listener) -> FilmReport:
-    """Shoots what the order says, and cuts if it says so."""
     with production.lock():
-        production.clear_rolling()
+        before = production.read_script()
+        after, summary = revised_by(before, note, hire(settings.planner, production, settings, tell))
+        old = {shot.id: shot for shot in before.shots()}
+        stale = tuple(shot.id for shot in after.shots() if old.get(shot.id) != shot)
+        number = len(list((production.folder / "plan").glob("before-revision-*.yaml"))) + 1
+        with replacing(production.folder / "plan" / f"before-revision-{number}.yaml") as kept:
+            shutil.copyfile(production.script_path, kept)
+        if record:
+            production.write_settings(settings)
+        production.write_script(after)
+        production.log("revise", note=note, summary=summary, shots=list(stale))
+        return RevisionReport(summary, script_diff(before, after), stale)
+
+
+def shoot(
+    production: Production, settings: Settings, order: Order, ask: Any, tell: Listener, *, record: bool = False
+) -> FilmReport:
+    """Shoots what the order says, and cuts if it says so. `record`: the settings go to production.yaml, if nothing is refused.
+
+    Raises:
+        InputError: the script, the order or a reference is refused; nothing is changed then.
+        FilmwrightError: the production is in use, or a file cannot be written.
+    """
+    with production.lock():
+        if not production.script_path.exists():
+            plan_story(production, settings, tell)
         director = Director(production, settings, order, tell)
+        _check_order(director, order, record)
+        if record:
+            production.write_settings(settings)
+        production.clear_rolling()
         state = director.run(ask)
         shares = {name: round(seconds, 3) for name, seconds in director.floor.spent.items()}
         tell(Event("done", {"shares": shares}))
         return FilmReport(
             production.folder, director.report, tuple(state.get("failed", [])), bool(state.get("stopped")), shares
         )
+
+
+def _check_references(script: Script, references: Mapping[str, Path]) -> None:
+    for name, path in references.items():
+        find_entity(script, name)
+        load_reference(path)
+
+
+def _check_order(director: Director, order: Order, record: bool) -> None:
+    """Reads what is asked for, before anything is written.
+
+    Raises:
+        InputError: something in it is wrong.
+    """
+    script = director.production.read_script()
+    check_positions(order.shots, len(list(script.shots())))
+    _check_references(script, order.references or {})
+    if record:
+        director.floor.stale()  # opens the generator, and everything that the shots name
 
 
 def cut(production: Production, settings: Settings, tell: Listener) -> CutReport:
@@ -172,9 +242,7 @@ def dry_run(production: Production, settings: Settings, shots: Sequence[int] | N
     floor = Floor(production, settings, lambda event: None)
     script, timeline = floor.script(), floor.timeline()
     total = len(timeline.shots)
-    for number in shots or ():
-        if not 1 <= number <= total:
-            raise InputError(f"--shots {number}: this film has shots 1 to {total}")
+    check_positions(shots, total)
     stale = floor.stale()
     chosen = list(shots) if shots is not None else list(range(1, total + 1))
     todo = chosen if again else [n for n in chosen if n in stale]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +65,7 @@ def memory(
         production = Production.open(Path(what))
         found = read_map(production)
         target = out or production.folder / "memory.png"
-        with replacing(target) as temporary:
+        with production.lock() if out is None else nullcontext(), replacing(target) as temporary:
             draw_map(found, layer).save(temporary, format="PNG")
         display.result(
             str(target), picture=str(target), memory=found.memory, recalled_from=found.recalled_from(),
@@ -100,5 +101,8 @@ def export_fountain(
         from .display import open_display
 
         target = out or folder / "film.fountain"
-        write_text(target, write_fountain(Production.open(folder).read_script()))
+        production = Production.open(folder)
+        screenplay = write_fountain(production.read_script())
+        with production.lock() if out is None else nullcontext():
+            write_text(target, screenplay)
         open_display(as_json=json, quiet=True, verbose=False).result(str(target), screenplay=str(target))
