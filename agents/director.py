@@ -36,6 +36,7 @@ from .floor import Floor, ShotFailed
 from .pages import write_storyboard
 from .planner import RULES
 from .prompts import shot_prompt
+from .recovery import rejected_positions
 from .screenplay import plan_screenplay
 from .session_database import open_session
 
@@ -221,8 +222,8 @@ class Director:
         chosen = list(self.order.shots) if self.order.shots is not None else list(range(1, total + 1))
         if self.order.again:
             return chosen
-        stale = set(self.floor.stale())
-        return [n for n in chosen if n in stale]
+        due = set(self.floor.stale()) | rejected_positions(self.production, self.floor.script())
+        return [n for n in chosen if n in due]
 
     def graph(self) -> Any:
         """The graph, not yet compiled."""
@@ -322,7 +323,8 @@ class Director:
         question = Question(value["point"], value["text"], path)  # type: ignore[arg-type]
         self.tell(Event("question", {**value, "path": path}))
         answer: Answer = ask(question)
-        self.production.log("answer", point=question.point, of=self._subject(question.point), **answer)
+        of = value["path"] if question.point == "takes" else self._subject(question.point)
+        self.production.log("answer", point=question.point, of=of, **answer)
         return answer
 
     def _subject(self, point: ReviewPoint) -> str:

@@ -27,6 +27,7 @@ from .events import Event, Listener
 from .floor import Floor
 from .models.registry import EXAMPLES, is_model
 from .pages import write_storyboard
+from .recovery import circle_finished
 from .rules.planner import slug
 from .rules.reading import split_title
 
@@ -184,6 +185,7 @@ def shoot(
         if record:
             production.write_settings(settings)
         production.clear_rolling()
+        circle_finished(production, director.floor)
         state = director.run(ask)
         shares = {name: round(seconds, 3) for name, seconds in director.floor.spent.items()}
         tell(Event("done", {"shares": shares}))
