@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 if __package__ in (None, ""):  # started as `python cli.py`: hand over to the installed package
-    import runpy
+    from filmwright.__main__ import main
 
-    runpy.run_module("filmwright", run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    main()
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,7 @@ from .console.options import (
     reported,
 )
 from .console.script_templates import templates_app
+from .console.stopping import goes_on_with
 from .console.weights import models_app, train
 from .console.workbench import doctor, export_app, memory
 from .storyboard.errors import FilmwrightError, InputError
@@ -100,20 +101,33 @@ def _options(**given: Any) -> dict[str, Any]:
     return given
 
 
-def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings]:
-    """A production with its settings; options given now are recorded."""
+def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings, bool]:
+    """A production, its settings with the options given now, and whether these are to be recorded. Writes nothing."""
     from .console.settings import resolve
     from .storyboard.production import Production
 
     production = Production.open(folder)
     recorded = production.read_settings()
     settings = resolve(options, recorded)
-    if any(value is not None for value in options.values()) and settings != recorded:
+    record = any(value is not None for value in options.values()) and settings != recorded
+    if record:
         from .agents.planning import check_settings
 
         check_settings(settings)
-        production.write_settings(settings)
-    return production, settings
+    return production, settings, record
+
+
+@contextmanager
+def _locked(command: str, folder: Path, options: dict[str, Any]) -> Iterator[tuple[Production, Settings, bool]]:
+    """As `_open`, for a command that writes: no other one does so meanwhile."""
+    from .storyboard.production import Production
+
+    _open(folder, options)  # what is wrong with the options is told also while another command is at work
+    production = Production.open(folder)
+    goes_on_with(f"filmwright {command} {folder}")
+    with production.lock():
+        _, settings, record = _open(folder, options)
+        yield production, settings, record
 
 
 def _version(value: bool) -> None:
@@ -149,14 +163,15 @@ def film(
 
         references = _references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
-            if is_production(story):
-                if out is not None:
-                    raise InputError(f"-o {out} does not go with the existing production {story}: leave it out")
-                production, settings = _open(Path(story), options)
-            else:
-                production, settings = _new(story, out, options, references, display)
-            asker = terminal_asker(display, str(production.folder))
-            report = shoot(production, settings, Order(references=references, debug=debug), asker, display)
+            if not is_production(story):
+                story = str(_new(story, out, options, references, display)[0].folder)
+            elif out is not None:
+                raise InputError(f"-o {out} does not go with the existing production {story}: leave it out")
+            with _locked("film", Path(story), options) as (production, settings, record):
+                asker = terminal_asker(display, str(production.folder))
+                report = shoot(
+                    production, settings, Order(references=references, debug=debug), asker, display, record=record
+                )
         _finish(report, display)
 
 
@@ -170,7 +185,11 @@ def _new(
     text = read_story(story)
     settings = resolve(options, None)
     check_settings(settings)
-    return new_production(text, out, settings, references, display), settings
+
+    def begun(folder: Path) -> None:
+        goes_on_with(f"filmwright film {folder}")
+
+    return new_production(text, out, settings, references, display, begun), settings
 
 
 def _finish(report: Any, display: Display) -> None:
@@ -206,13 +225,15 @@ def plan(
         from .animatic.movie import draw_panels
         from .console.display import open_display
 
-        if is_production(story) or revise is not None:
+        if revise is not None or _is_planned(story):
             _revise(story, revise, options, open_display(as_json=json, quiet=quiet, verbose=verbose))
             return
         references = _references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
-            production, settings = _new(story, out, options, references, display)
-            page = plan_pages(production, settings, references, draw_panels)
+            if not is_production(story):
+                story = str(_new(story, out, options, references, display)[0].folder)
+            with _locked("plan", Path(story), options) as (production, settings, record):
+                page = plan_pages(production, settings, references, draw_panels, display, record=record)
         display.result(
             str(production.script_path),
             folder=str(production.folder),
@@ -221,14 +242,20 @@ def plan(
         )
 
 
+def _is_planned(story: str) -> bool:
+    """Whether this is a folder that holds more than a story whose planning was stopped."""
+    return is_production(story) and not (
+        (Path(story) / "story.txt").is_file() and not (Path(story) / "script.yaml").exists()
+    )
+
+
 def _revise(folder: str, note: str | None, options: dict[str, Any], display: Display) -> None:
     from .agents import planning
 
     if note is None:
         raise InputError(f"{folder} is planned already: edit {folder}/script.yaml, or say --revise NOTE")
-    production, settings = _open(Path(folder), options)
-    with display:
-        report = planning.revise(production, settings, note, display)
+    with display, _locked("plan", Path(folder), options) as (production, settings, record):
+        report = planning.revise(production, settings, note, display, record=record)
     again = f"\nto be shot anew: {', '.join(report.stale)}" if report.stale else ""
     display.result(
         f"{report.diff}\n{report.summary}{again}", folder=folder, summary=report.summary, diff=report.diff,
@@ -246,11 +273,14 @@ def animatic(
         from .console.display import open_display
         from .storyboard.files import disk_errors
 
-        production, settings = _open(folder, {})
-        script = production.read_script()
-        with open_display(as_json=json, quiet=quiet, verbose=verbose) as display, disk_errors(production.animatic_path):
+        with (
+            open_display(as_json=json, quiet=quiet, verbose=verbose) as display,
+            _locked("animatic", folder, {}) as (production, settings, _),
+            disk_errors(production.animatic_path),
+        ):
             from .agents.events import Event
 
+            script = production.read_script()
             report = make_animatic(
                 script, production.animatic_path, seed=settings.film_seed,
                 on_shot=lambda timing, timeline: display(
@@ -281,14 +311,13 @@ def shoot(
         from .console.display import open_display
 
         positions = parse_shots(shots)
-        production, settings = _open(
-            folder, _options(seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review)
-        )
+        options = _options(seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:
                 from .agents import status as standing
                 from .console.tables import dry_run_table
 
+                production, settings, _ = _open(folder, options)
                 found = standing.dry_run(production, settings, positions, again)
                 display.result(dry_run_table(found), **found)
                 return
@@ -297,7 +326,9 @@ def shoot(
             from .console.review import terminal_asker
 
             order = Order(positions, again, cut=False, references=_references(reference), debug=debug)
-            report = session.shoot(production, settings, order, terminal_asker(display, str(folder)), display)
+            with _locked("shoot", folder, options) as (production, settings, record):
+                asker = terminal_asker(display, str(folder))
+                report = session.shoot(production, settings, order, asker, display, record=record)
         if not report.stopped:
             display.result(
                 f"shot; 'filmwright cut {folder}' joins the film", folder=str(folder), failed=list(report.failed)
@@ -317,7 +348,7 @@ def circle(
         from .agents import edits
         from .console.display import open_display
 
-        production, _ = _open(folder, {})
+        production, _, _ = _open(folder, {})
         edits.circle_take(production, shot, take)
         said = f"shot {shot}: take {take} is circled; 'filmwright cut {folder}' joins the film"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), shot=shot, take=take)
@@ -336,7 +367,7 @@ def rename(
         from .agents import edits
         from .console.display import open_display
 
-        production, _ = _open(folder, {})
+        production, _, _ = _open(folder, {})
         places = edits.rename(production, old, new)
         said = "\n".join(places) or f"nothing says {old!r} any more"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), places=places)
@@ -351,8 +382,10 @@ def cut(
         from .agents import session
         from .console.display import open_display
 
-        production, settings = _open(folder, {})
-        with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
+        with (
+            open_display(as_json=json, quiet=quiet, verbose=verbose) as display,
+            _locked("cut", folder, {}) as (production, settings, _),
+        ):
             report = session.cut(production, settings, display)
         _finish(session.FilmReport(folder, report, (), False, {}), display)
 
@@ -365,7 +398,7 @@ def status(folder: DirArg, json: JsonOpt = False, debug: DebugOpt = False) -> No
         from .console.display import open_display
         from .console.tables import status_table
 
-        production, settings = _open(folder, {})
+        production, settings, _ = _open(folder, {})
         found = standing.status(production, settings)
         open_display(as_json=json, quiet=True, verbose=False).result(status_table(found), **found)
 
@@ -392,17 +425,3 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(models_app, name="models")
 app.add_typer(export_app, name="export")
 app.add_typer(evaluate_app, name="evaluate")
-
-
-def main() -> None:
-    """Entry point: UTF-8 output, Ctrl-C as an exception, exit codes 0, 1, 2, 3, 130."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
-    warnings.formatwarning = lambda message, *_, **__: f"filmwright: {one_line(str(message))}\n"
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    app()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..storyboard.errors import InputError
-from ..storyboard.files import replacing
+from ..storyboard.files import replacing, write_text
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production
 from ..storyboard.script import Entity, Reference, Script
@@ -129,7 +129,7 @@ def draw_missing(
             close, _ = _best(entity, generator, seed, close=True)
             save_png(folder / DRAWN, front, generator.profile.enlarge)
             save_png(folder / CLOSE, close, generator.profile.enlarge)
-        stamp.write_text(mark, encoding="utf-8")
+        write_text(stamp, mark)
         drawn.append(chosen)
     return drawn
 

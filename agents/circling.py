@@ -104,7 +104,8 @@ class Circling:
             f"  other takes: {', '.join(others)}" if others else "  there is no other take",
         ]
         path = take_folder(self._production, shot.id, number) / "frames.mp4"
-        return {"point": "takes", "about": f"{shot.id}/{number}", "text": "\n".join(lines), "path": str(path)}
+        shown = path.relative_to(self._production.folder).as_posix()
+        return {"point": "takes", "about": f"{shot.id}/{number}", "text": "\n".join(lines), "path": shown}
 
     def _takes(self, shot_id: str) -> list[TakeRecord]:
         records = (read_take(self._production, shot_id, number) for number in takes_of(self._production, shot_id))

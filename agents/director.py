@@ -15,7 +15,6 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -24,18 +23,18 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
 from ..storyboard.cut import CutReport
-from ..storyboard.errors import InputError
 from ..storyboard.production import Production, ReviewPoint, Settings
 from ..storyboard.takes import dependency_hash, file_digest
 from .casting import add_references, draw_missing
-from .checkpoints import LatestCheckpoint
 from .crew import hire_painter
 from .cutting import cut_film
+from .edits import check_positions
 from .events import Event, Listener
 from .floor import Floor, ShotFailed
 from .planning import plan_story
 from .questions import Answer, Asker, Question, answer_about, answer_of
-from .session_values import PlainSerializer
+from .recovery import rejected_positions
+from .session_database import open_session
 
 THREAD = "film"
 
@@ -231,8 +230,8 @@ class Director:
     # --- the graph ---------------------------------------------------------------------------------------------
 
     def _ask(self, point: ReviewPoint, text: str, path: Path) -> State:
-        about = self._subject(point)
-        return self._put_question({"point": point, "about": about, "text": text, "path": str(path)})
+        about, shown = self._subject(point), path.relative_to(self.production.folder).as_posix()
+        return self._put_question({"point": point, "about": about, "text": text, "path": shown})
 
     def _put_question(self, question: Question) -> State:
         answer: Answer = interrupt(dict(question))
@@ -240,12 +239,12 @@ class Director:
 
     def _queue(self) -> list[int]:
         total = len(list(self.floor.script().shots()))
-        if self.order.shots is not None:
-            wrong = [n for n in self.order.shots if not 1 <= n <= total]
-            if wrong:
-                raise InputError(f"--shots {wrong[0]}: this film has shots 1 to {total}")
+        check_positions(self.order.shots, total)
         chosen = list(self.order.shots) if self.order.shots is not None else list(range(1, total + 1))
-        return chosen if self.order.again else self.floor.circling.settle(chosen)
+        if self.order.again:
+            return chosen
+        due = {*self.floor.circling.settle(chosen), *rejected_positions(self.production, self.floor.script())}
+        return [n for n in chosen if n in due]
 
     def graph(self) -> Any:
         """The graph, not yet compiled."""
@@ -315,15 +314,15 @@ class Director:
 
         Raises:
             WaitsForPerson: a review is pending; the session goes on from here another time.
+            FilmwrightError: session.sqlite cannot be used.
         """
-        with closing(_open_session(self.production.session_path)) as connection:
-            saver = LatestCheckpoint(connection, serde=PlainSerializer())
+        with open_session(self.production.session_path, self.tell) as saver:
             app = self.graph().compile(checkpointer=saver)
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
-            pending = [i for task in app.get_state(config).tasks for i in task.interrupts]
+            pending = self._pending(app, config)
             given: Any = {"failed": []}
-            if pending and pending[0].value["point"] in self.settings.review:
-                given = Command(resume=self._unheeded(pending[0].value) or self._put(pending[0].value, ask))
+            if pending is not None:
+                given = Command(resume=self._unheeded(pending) or self._put(pending, ask))
             else:
                 saver.delete_thread(THREAD)  # everything that is done is on disk; the nodes pass over it
             while True:
@@ -333,10 +332,27 @@ class Director:
                     return result  # type: ignore[return-value]
                 given = Command(resume=self._put(stops[0].value, ask))
 
+    def _pending(self, app: Any, config: Any) -> Question | None:
+        """The question that an earlier run left, if it is still to be asked; None also when it cannot be read."""
+        try:
+            asked = [dict(i.value) for task in app.get_state(config).tasks for i in task.interrupts]
+            if not asked or asked[0]["point"] not in self.settings.review:
+                return None
+            about, text, path = (str(asked[0].get(name, "")) for name in ("about", "text", "path"))
+            return {"point": asked[0]["point"], "about": about, "text": text, "path": path}
+        except sqlite3.Error:
+            raise
+        except Exception:  # decoders raise whatever damaged rows make of them
+            text = f"{self.production.session_path} is damaged: its question is asked again"
+            self.tell(Event("warning", {"text": text}))
+            return None
+
     def _put(self, question: Question, ask: Asker) -> Answer:
-        self.tell(Event("question", dict(question)))
-        answer = ask(question)
-        self.production.log("answer", point=question["point"], of=question.get("about", ""), **answer)
+        """Asks; the path that the session keeps is the production's, which may have moved since."""
+        shown: Question = {**question, "path": str(self.production.folder / question["path"])}
+        self.tell(Event("question", dict(shown)))
+        answer = ask(shown)
+        self.production.log("answer", point=question["point"], of=question["about"], **answer)
         return answer
 
     def _unheeded(self, question: Question) -> Answer | None:
@@ -361,16 +377,3 @@ class Director:
             return False
         said = [e for e in self.production.read_log() if e["event"] == "answer" and e.get("point") == point]
         return bool(said) and said[-1].get("decision") == "approve" and said[-1].get("of") == self._subject(point)
-
-
-def _open_session(path: Path) -> sqlite3.Connection:
-    """The session's database; a damaged one is begun anew, which loses a pending question and nothing else."""
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-        return connection
-    except sqlite3.DatabaseError:
-        connection.close()
-        for part in path.parent.glob(f"{path.name}*"):
-            part.unlink()
-        return sqlite3.connect(path, check_same_thread=False)

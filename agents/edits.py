@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..storyboard.errors import InputError
 from ..storyboard.production import Production
 from ..storyboard.rename import rename_entity
@@ -59,3 +61,14 @@ def parse_shots(text: str | None) -> list[int] | None:
             raise InputError(f"--shots {part.strip()!r} is no range: write positions and ranges like 3,5-7")
         found += range(low, high + 1)
     return list(dict.fromkeys(found))
+
+
+def check_positions(shots: Sequence[int] | None, total: int) -> None:
+    """Refuses positions that a film of `total` shots does not have.
+
+    Raises:
+        InputError: names the first one.
+    """
+    for number in shots or ():
+        if not 1 <= number <= total:
+            raise InputError(f"--shots {number}: this film has shots 1 to {total}")

@@ -356,7 +356,8 @@ class Floor:
         )
         about = f"{take.shot.id}/{take.number}/{index}/{take.draws.get(index, 0)}"
         path = keep_picture(take, f"asked-{index + 1:02d}")
-        return {"point": "takes", "about": about, "text": text, "path": str(path)}
+        shown = path.relative_to(self.production.folder).as_posix()
+        return {"point": "takes", "about": about, "text": text, "path": shown}
 
     def abandon(self, *, broken: bool = False) -> None:
         """Gives the take up; the next one gets other noise. A `broken` rollout is built anew for whatever comes next."""

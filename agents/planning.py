@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..storyboard.errors import InputError
+from ..storyboard.errors import FilmwrightError, InputError
+from ..storyboard.files import disk_errors, replacing
 from ..storyboard.fountain import is_fountain
 from ..storyboard.images import load_reference
 from ..storyboard.production import Production, Settings
@@ -38,14 +40,16 @@ def check_settings(settings: Settings) -> None:
     read_profile(settings.generator, settings.memory)
 
 
-def check_references(settings: Settings, references: Mapping[str, Path]) -> None:
-    """Whether the pictures that a person gives can be read, and are looked at by the model.
+def check_references(settings: Settings, references: Mapping[str, Path], script: Script | None = None) -> None:
+    """Whether the pictures that a person gives can be read, are looked at by the model, and are of somebody in the script.
 
     Raises:
-        InputError: one is no picture, or the memory pins none.
+        InputError: one is no picture, or of nobody, or the memory pins none.
     """
-    for path in references.values():
+    for name, path in references.items():
         load_reference(path)
+        if script is not None:
+            find_entity(script, name)
     profile = read_profile(settings.generator, settings.memory)
     if references and not profile.max_references:
         raise InputError(
@@ -54,47 +58,79 @@ def check_references(settings: Settings, references: Mapping[str, Path]) -> None
         )
 
 
-def default_folder(story: str) -> Path:
-    """The title's slug in the working folder, numbered if taken."""
+def make_folder(story: str) -> Path:
+    """A new folder in the working folder, named after the title and numbered if that is taken."""
     title, body = split_title(story)
     name = slug(title or " ".join(body.split()[:6]), "film")
     folder, number = Path(name), 2
-    while folder.exists():
-        folder, number = Path(f"{name}-{number}"), number + 1
-    return folder
+    while True:
+        try:
+            with disk_errors(folder.absolute().parent):
+                folder.mkdir()
+            return folder
+        except FilmwrightError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            folder, number = Path(f"{name}-{number}"), number + 1
 
 
 def new_production(
-    story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener
-) -> Production:
-    """Plans a story into a new production; on bad input the folder is removed again, so that nothing is half-written."""
+    story: str, folder: Path | None, settings: Settings, references: Mapping[str, Path], tell: Listener,
+    begun: Callable[[Path], None] = lambda folder: None,
+) -> Production:  # fmt: skip
+    """Plans a story into a new production; on bad input everything made is removed again, so that nothing is half-written.
+
+    Args:
+        begun: hears of the folder, once what it holds can be gone on with.
+
+    Raises:
+        InputError: the folder holds something, or the story, a setting or a reference is refused.
+        FilmwrightError: another process makes a production of the same folder, or a file cannot be written.
+    """
     check_references(settings, references)
-    target = folder or default_folder(story)
-    existed = target.exists()
-    production = Production.create(target, story, settings)
+    made = [path for path in (folder, *folder.parents) if not path.exists()] if folder else []
+    target = folder or make_folder(story)
     try:
-        script = plan_story(production, settings, tell)
-        for name in references:
-            find_entity(script, name)
-    except InputError:
-        if existed:
-            for path in target.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        else:
+        production = Production.create(target, story, settings)
+    except FilmwrightError:
+        if folder is None:
             shutil.rmtree(target, ignore_errors=True)
+        raise
+    begun(target)
+    try:
+        with production.lock():
+            try:
+                script = plan_story(production, settings, tell)
+                for name in references:
+                    find_entity(script, name)
+            except InputError:
+                production.discard()
+                raise
+    except InputError:
+        with suppress(OSError):
+            (target / ".lock").unlink()
+            for path in made if folder else [target]:
+                path.rmdir()
         raise
     return production
 
 
 def plan(
-    production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]]
-) -> Path:
-    """Writes the storyboard of a planned production; `draw` makes the stills."""
-    script = production.read_script()
-    add_references(production, script, references)
-    timeline = build_timeline(script, read_profile("theatre"))
-    drawings = draw(script, production.folder / "plan" / "stills", seed=settings.film_seed)
-    return write_storyboard(production, script, timeline, drawings)
+    production: Production, settings: Settings, references: Mapping[str, Path], draw: Callable[..., Mapping[str, Path]],
+    tell: Listener, *, record: bool = False,
+) -> Path:  # fmt: skip
+    """Writes the storyboard of a production, planned before if it was not; `draw` makes the stills."""
+    with production.lock():
+        if not production.script_path.exists():
+            plan_story(production, settings, tell)
+        script = production.read_script()
+        check_references(settings, references, script)
+        if record:
+            production.write_settings(settings)
+        add_references(production, script, references)
+        timeline = build_timeline(script, read_profile("theatre"))
+        drawings = draw(script, production.folder / "plan" / "stills", seed=settings.film_seed)
+        return write_storyboard(production, script, timeline, drawings)
 
 
 @dataclass(frozen=True)
@@ -106,8 +142,10 @@ class RevisionReport:
     stale: tuple[str, ...]
 
 
-def revise(production: Production, settings: Settings, note: str, tell: Listener) -> RevisionReport:
-    """Changes the script as a note asks; the one before is kept in plan/.
+def revise(
+    production: Production, settings: Settings, note: str, tell: Listener, *, record: bool = False
+) -> RevisionReport:
+    """Changes the script as a note asks; the one before is kept in plan/. `record`: the settings go to production.yaml.
 
     Raises:
         InputError: the planner is no language model, or the note is empty.
@@ -118,17 +156,19 @@ def revise(production: Production, settings: Settings, note: str, tell: Listener
 
     if not is_model(settings.planner):
         raise InputError(f"--revise needs a language model: say --planner {EXAMPLES}; the rules cannot read a note")
-    before = production.read_script()
-    after, summary = revised_by(before, note, hire(settings.planner, production, settings, tell))
-    old = {shot.id: shot for shot in before.shots()}
-    stale = tuple(shot.id for shot in after.shots() if old.get(shot.id) != shot)
-    number = len(list((production.folder / "plan").glob("before-revision-*.yaml"))) + 1
-    kept = production.folder / "plan" / f"before-revision-{number}.yaml"
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(production.script_path, kept)
-    production.write_script(after)
-    production.log("revise", note=note, summary=summary, shots=list(stale))
-    return RevisionReport(summary, script_diff(before, after), stale)
+    with production.lock():
+        before = production.read_script()
+        after, summary = revised_by(before, note, hire(settings.planner, production, settings, tell))
+        old = {shot.id: shot for shot in before.shots()}
+        stale = tuple(shot.id for shot in after.shots() if old.get(shot.id) != shot)
+        number = len(list((production.folder / "plan").glob("before-revision-*.yaml"))) + 1
+        with replacing(production.folder / "plan" / f"before-revision-{number}.yaml") as kept:
+            shutil.copyfile(production.script_path, kept)
+        if record:
+            production.write_settings(settings)
+        production.write_script(after)
+        production.log("revise", note=note, summary=summary, shots=list(stale))
+        return RevisionReport(summary, script_diff(before, after), stale)
 
 
 def plan_story(production: Production, settings: Settings, tell: Listener) -> Script:

@@ -1,4 +1,4 @@
-"""What the commands do: one function each, over a production."""
+"""Shooting and cutting a production."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ..storyboard.cut import CutReport
 from ..storyboard.production import Production, Settings
 from .cutting import cut_film
 from .director import Director, Order
+from .edits import check_positions
 from .events import Event, Listener
 from .pictures import check_openings
-from .planning import check_references
+from .planning import check_references, plan_story
 from .questions import Asker
 from .status import current_takes
 
@@ -27,20 +28,42 @@ class FilmReport:
     shares: dict[str, float]
 
 
-def shoot(production: Production, settings: Settings, order: Order, ask: Asker, tell: Listener) -> FilmReport:
-    """Shoots what the order says, and cuts if it says so."""
-    check_references(settings, order.references or {})
-    if production.script_path.exists():
-        check_openings(production, production.read_script())
+def shoot(
+    production: Production, settings: Settings, order: Order, ask: Asker, tell: Listener, *, record: bool = False
+) -> FilmReport:
+    """Shoots what the order says, and cuts if it says so. `record`: the settings go to production.yaml, if nothing is refused.
+
+    Raises:
+        InputError: the script, the order or a reference is refused; nothing is changed then.
+        FilmwrightError: the production is in use, or a file cannot be written.
+    """
     with production.lock():
-        production.clear_rolling()
+        if not production.script_path.exists():
+            plan_story(production, settings, tell)
         director = Director(production, settings, order, tell)
+        _check_order(production, settings, order)
+        if record:
+            production.write_settings(settings)
+        production.clear_rolling()
         state = director.run(ask)
         shares = {name: round(seconds, 3) for name, seconds in director.floor.spent.items()}
         tell(Event("done", {"shares": shares}))
         return FilmReport(
             production.folder, director.report, tuple(state.get("failed", [])), bool(state.get("stopped")), shares
         )
+
+
+def _check_order(production: Production, settings: Settings, order: Order) -> None:
+    """Reads what is asked for, before anything is written.
+
+    Raises:
+        InputError: something in it is wrong.
+    """
+    script = production.read_script()
+    check_positions(order.shots, len(list(script.shots())))
+    check_references(settings, order.references or {}, script)
+    check_openings(production, script)
+    current_takes(production, settings).states()  # everything that the shots name
 
 
 def cut(production: Production, settings: Settings, tell: Listener) -> CutReport:

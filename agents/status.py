@@ -14,6 +14,7 @@ from ..storyboard.production import Production, Settings
 from ..storyboard.rename import still_called
 from ..storyboard.stage import read_profile
 from .current import DAMAGED, SHOT_BEFORE, CurrentTakes, ShotState
+from .edits import check_positions
 from .estimate import cost_of_planning, cost_of_shooting
 from .pictures import check_openings
 
@@ -35,9 +36,7 @@ def dry_run(production: Production, settings: Settings, shots: Sequence[int] | N
     current = current_takes(production, settings)
     states = current.states()
     total = len(states)
-    for number in shots or ():
-        if not 1 <= number <= total:
-            raise InputError(f"--shots {number}: this film has shots 1 to {total}")
+    check_positions(shots, total)
     why = {state.timing.position: list(state.why) for state in states if state.todo in ("shoot", "continue")}
     for state in states:  # a shot that goes on from one that is made anew
         position = state.timing.position

@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ..storyboard.errors import FilmwrightError
+from ..storyboard.errors import SHOWN_INPUT, FilmwrightError
 from ..storyboard.plain_text import one_line
+from .stopping import received
+from .streams import output_failure
 
 DirArg = Annotated[Path, typer.Argument(metavar="DIR", help="The production's folder.")]
 OutOpt = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the new production.")]
@@ -76,23 +78,23 @@ def is_production(argument: str) -> bool:
 
 @contextmanager
 def reported(debug: bool) -> Iterator[None]:
-    """Expected failures become one line and an exit code."""
+    """Turns expected failures into one line on standard error and an exit code.
+
+    The entry point tells of signals, and of output that cannot be written.
+    """
     try:
         yield
-    except FilmwrightError as error:
-        if debug:
+    except (FilmwrightError, OSError, UnicodeEncodeError) as error:
+        if debug or received() is not None:
             raise
-        print(f"filmwright: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("\nfilmwright: stopped; nothing finished is lost, the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:  # whoever read the output has had enough
-        sys.stdout = None
-        raise typer.Exit(1) from None
-    except OSError as error:
-        if debug:
-            raise
-        said = f"filmwright: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        print(one_line(said), file=sys.stderr)
-        raise typer.Exit(1) from None
+        if isinstance(error, FilmwrightError) or output_failure() is None:
+            print(f"filmwright: {_line(error)}", file=sys.stderr)
+        raise typer.Exit(error.exit_code if isinstance(error, FilmwrightError) else 1) from None
+
+
+def _line(error: FilmwrightError | OSError | UnicodeEncodeError) -> str:
+    if isinstance(error, FilmwrightError):
+        return str(error)
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:SHOWN_INPUT]!r} holds bytes that are not UTF-8: rename or mend it"
+    return one_line(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -97,6 +98,16 @@ def _from_config() -> dict[str, Any]:
     return {k: READ_AS[k](v) if k in READ_AS and isinstance(v, str) else v for k, v in values.items()}
 
 
+def _check_text(source: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(
+                f"setting {name} from {source} = {value!r} is not UTF-8, which production.yaml needs: use another name"
+            ) from None
+
+
 def resolve(options: Mapping[str, Any], recorded: Settings | None) -> Settings:
     """The settings of a run.
 
@@ -123,6 +134,7 @@ def resolve(options: Mapping[str, Any], recorded: Settings | None) -> Settings:
             name = ".".join(str(p) for p in first["loc"])
             what = "is no setting" if first["type"] == "extra_forbidden" else f"= {first['input']!r}: {first['msg']}"
             raise InputError(f"setting {name} from {source} {what}") from None
+        _check_text(source, values)
         merged.update(values)
     if not any("seconds" in values for _, values in layers):
         merged["seconds"] = load_template(merged["template"], merged["parameters"]).seconds or merged["seconds"]

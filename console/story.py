@@ -41,7 +41,7 @@ def read_story(argument: str) -> str:
         return check_story(_decode(path.read_bytes(), str(path)), str(path))
     if looks_like_path(argument):
         raise InputError(f"story file {argument!r} does not exist: check the path, or give the text itself")
-    return check_story(argument, "the story")
+    return check_story(_decode(argument.encode("utf-8", "surrogateescape"), "the story"), "the story")
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def memory(
         production = Production.open(Path(what))
         found = read_map(production)
         target = out or production.folder / "memory.png"
-        with replacing(target) as temporary:
+        with production.lock() if out is None else nullcontext(), replacing(target) as temporary:
             draw_map(found, layer).save(temporary, format="PNG")
         display.result(
             str(target), picture=str(target), memory=found.memory, recalled_from=found.recalled_from(),
@@ -96,9 +97,11 @@ def export_fountain(
         from .display import open_display
 
         target = out or folder / "film.fountain"
-        screenplay = write_fountain(Production.open(folder).read_script())
+        production = Production.open(folder)
+        screenplay = write_fountain(production.read_script())
         if str(target) == "-":
             sys.stdout.write(screenplay)
             return
-        write_text(target, screenplay)
+        with production.lock() if out is None else nullcontext():
+            write_text(target, screenplay)
         open_display(as_json=json, quiet=True, verbose=False).result(str(target), screenplay=str(target))

@@ -6,9 +6,10 @@ import copy
 import io
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .defaults import DEFAULT_GENERATOR
 from .errors import SHOWN_INPUT, FilmwrightError, InputError, reason_of
-from .files import disk_errors, write_text
+from .files import append_line, disk_errors, is_temporary, write_text
 from .links import refuse_link, refuse_links
 from .logbook import read_entries
 from .plain_text import json_line
@@ -144,6 +145,8 @@ class Production:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._locked = False
+        self._logging = threading.Lock()
 
     script_path = property(lambda self: self.folder / "script.yaml")
     settings_path = property(lambda self: self.folder / "production.yaml")
@@ -162,24 +165,33 @@ class Production:
 
         Raises:
             InputError: the folder holds something already.
+            FilmwrightError: another process makes a production of it.
         """
         production = Production(folder)
-        leftovers = list(folder.glob(".story-*")) if folder.is_dir() else []  # of a run killed while it wrote the story
-        if folder.exists() and (not folder.is_dir() or len(list(folder.iterdir())) > len(leftovers)):
-            what = (
-                "another film" if production.script_path.exists() or production.story_path.exists() else "other files"
-            )
-            raise InputError(
-                f"{folder} holds {what}: go on with 'filmwright film {folder}', or choose another folder with -o"
-            )
+        production._refuse_content()
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for path in leftovers:
-                path.unlink()
-        write_text(production.story_path, story)
-        write_text(folder / ".gitignore", GITIGNORE)
-        production.write_settings(settings)
+        with production.lock():
+            production._refuse_content()  # another process may have been faster
+            write_text(folder / ".gitignore", GITIGNORE)
+            production.write_settings(settings)
+            write_text(production.story_path, story)  # last: with it the folder is a production
         return production
+
+    def _refuse_content(self) -> None:
+        """Accepts a folder that is empty, or holds no more than a `create` that was killed has left."""
+        if not self.folder.exists():
+            return
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else {""}
+        names = {name for name in names if name != ".lock" and not is_temporary(name)}
+        with suppress(OSError, UnicodeDecodeError):
+            if (self.folder / ".gitignore").read_text(encoding="utf-8") == GITIGNORE:
+                names -= {".gitignore", "production.yaml"}
+        if names:
+            what = "another film" if self.script_path.exists() or self.story_path.exists() else "other files"
+            raise InputError(
+                f"{self.folder} holds {what}: go on with 'filmwright film {self.folder}', or choose another folder with -o"
+            )
 
     @staticmethod
     def open(folder: Path) -> Production:
@@ -257,29 +269,56 @@ class Production:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps a second process from shooting this production.
+        """Keeps other processes from writing to this production, and removes what killed writes left in it.
+
+        Every command that writes holds it. Inside a block that holds it already, it does nothing.
 
         Raises:
             FilmwrightError: another process holds it.
         """
+        if self._locked:
+            yield
+            return
         lock = FileLock(str(self.folder / ".lock"), timeout=0)
         with disk_errors(self.folder / ".lock"):
             try:
                 lock.acquire()
             except Timeout:
-                raise FilmwrightError(
-                    f"{self.folder} is being shot by another process: wait for it, or stop it"
-                ) from None
+                raise FilmwrightError(f"{self.folder} is in use by another process: wait for it, or stop it") from None
+        self._locked = True
         try:
+            self._clear_temporary()
             yield
         finally:
+            self._locked = False
             lock.release()
 
+    def _clear_temporary(self) -> None:
+        for folder, _, names in os.walk(self.folder):
+            parts = Path(folder) == self.folder / "takes"  # films under way: the cut's title and transitions
+            for name in names:
+                if is_temporary(name) or (parts and name.startswith(".") and name.endswith(".mp4")):
+                    with suppress(OSError):
+                        (Path(folder) / name).unlink()
+
+    def discard(self) -> None:
+        """Removes everything in the folder but the lock: what was made in a folder that had been empty."""
+        with disk_errors(self.folder):
+            for path in self.folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != ".lock":
+                    path.unlink()
+
     def log(self, event: str, **values: Any) -> None:
-        """Appends one event to log.jsonl, on disk before it returns."""
-        line = Secrets.of_environment().exact(json_line({"time": round(time.time(), 3), "event": event, **values}))
-        with disk_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        """Appends one event to log.jsonl, on disk before it returns.
+
+        Raises:
+            FilmwrightError: it cannot be written; the log stays as it was.
+        """
+        line = json_line({"time": round(time.time(), 3), "event": event, **values})
+        with self._logging:  # calls of language models come from several threads
+            append_line(self.log_path, Secrets.of_environment().exact(line))
 
     def read_log(self) -> list[dict[str, Any]]:
         if not self.log_path.exists():

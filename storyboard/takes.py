@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .chunk_files import DamagedChunk, open_chunk
 from .errors import FilmwrightError, reason_of
@@ -337,7 +337,8 @@ class Rolling:
         if chunk.recalled:
             tensors["recalled"] = np.asarray(chunk.recalled, dtype=np.int32)
         with replacing(chunk_path(self.folder, chunk.index)) as temporary:
-            save_file(tensors, str(temporary), metadata={**self._made_for(chunk.draw), "start": str(chunk.start)})
+            metadata = {**self._made_for(chunk.draw), "start": str(chunk.start)}
+            temporary.write_bytes(save(tensors, metadata))  # its own save_file hides why a disk refused
 
     def finish(self, record: TakeRecord) -> None:
         """Writes the record and gives the folder its final name."""

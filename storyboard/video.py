@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -107,11 +108,21 @@ def _rate(path: Path) -> int:
         raise FilmwrightError(f"{path} is no readable video ({error}): delete its take and shoot again") from error
 
 
+@contextmanager
+def _muxing() -> Iterator[None]:
+    """Turns failures to write a video into the system's, which `replacing` tells of."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise OSError(error.errno, error.strerror) from error
+
+
 def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: bool) -> int:
     """Copies the first packets of every source into an mp4, one frame each, numbered from 0."""
     total = 0
     with (
         replacing(path) as temporary,
+        _muxing(),
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as out,
     ):
         stream: Any = None
@@ -133,7 +144,8 @@ def _remux(path: Path, sources: Sequence[tuple[Any, int]], *, fps: int, raw: boo
                         packet.time_base = Fraction(1, fps)
                         packet.duration = 1
                         packet.stream = stream
-                        out.mux_one(packet)
+                        with _muxing():
+                            out.mux_one(packet)
                         total += 1
             except UNREADABLE as error:
                 raise FilmwrightError(

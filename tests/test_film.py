@@ -196,7 +196,7 @@ def test_ctrl_c_exits_130_and_the_film_goes_on(tmp_path: Path, story: str, tiny_
 
 def test_a_second_shoot_is_refused_while_one_runs(made: Path) -> None:
     with Production.open(made).lock():
-        assert "being shot by another process" in run("shoot", made, code=1).output
+        assert "in use by another process" in run("shoot", made, code=1).output
 
 
 def test_a_review_without_a_terminal_waits_and_goes_on_later(tmp_path: Path, story: str, tiny_bundle: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from filmwright.agents.planning import default_folder
+from filmwright.agents.planning import make_folder
 from filmwright.agents.rules.planner import RulesPlanner, slug
 from filmwright.agents.screenplay import plan_screenplay
 from filmwright.agents.writer.passes import Cast
@@ -58,7 +58,7 @@ def test_names_that_only_begin_like_one_are_free(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*NAMES, "com\u00b9", "Com\u00b2", " con ", "NUL!"])
 def test_no_slug_is_a_device_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not is_device_name(slug(name, "film")) and not is_device_name(default_folder(f"{name}\n\nA fox ran.").name)
+    assert not is_device_name(slug(name, "film")) and not is_device_name(make_folder(f"{name}\n\nA fox ran.").name)
     template = load_template("three-act")
     story = f"{name}\n\nThere was a fox called {name.strip().capitalize()}. {name.strip().capitalize()} ran to the sea. {name.strip().capitalize()} said hello."
     ids = [entity.id for entity in RulesPlanner().plan(story, template=template, seconds=12, seed=0).entities]
