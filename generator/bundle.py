@@ -86,15 +86,15 @@ class BundleProfile(BaseModel):
 
     name: str = Field(max_length=255)
     licence: str = Field(max_length=2000)
-    fps: int = Field(16, ge=1, le=240)
+    fps: int = Field(default=16, ge=1, le=240)
     width: int = Field(ge=16, le=4096, multiple_of=16)
     height: int = Field(ge=16, le=4096, multiple_of=16)
-    enlarge: int = Field(4, ge=1, le=16)
-    chunk_latents: int = Field(3, ge=1, le=64)
+    enlarge: int = Field(default=4, ge=1, le=16)
+    chunk_latents: int = Field(default=3, ge=1, le=64)
     memory: str = "window(3)"
     prompt_style: Literal["caption", "prose"] = "caption"
-    text_tokens: int = Field(32, ge=1, le=4096)
-    prompt_floor: float | None = Field(None, ge=-1, le=1)
+    text_tokens: int = Field(default=32, ge=1, le=4096)
+    prompt_floor: float | None = Field(default=None, ge=-1, le=1)
     sampling: dict[str, Any] = {}
     base: str | None = None
 
@@ -310,7 +310,7 @@ def load_bundle(folder: Path, device: torch.device, *, hollow: bool = False) -> 
 def folder_digest(folder: Path) -> str:
     """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(folder.rglob("*.safetensors")):
+    for file in sorted(path for path in folder.rglob("*.safetensors") if path.is_file()):
         digest.update(file.name.encode())
         size = file.stat().st_size
         with file.open("rb") as stream:

@@ -64,7 +64,9 @@ class WanAutoencoder(nn.Module):
         memory: list[Any] = [None] * self._layers(self.inner.encoder)
         steps = pixels.split([1] + [self.time_factor] * (frames // self.time_factor), dim=2)
         seen = torch.cat([self.inner.encoder(step, feat_cache=memory, feat_idx=[0]) for step in steps], dim=2)
-        raw = self.inner.quant_conv(seen).chunk(2, dim=1)[0].transpose(1, 2)  # the mean; its variance is not used
+        raw: Tensor = (
+            self.inner.quant_conv(seen).chunk(2, dim=1)[0].transpose(1, 2)
+        )  # the mean; its variance is not used
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
