@@ -1,5 +1,5 @@
-"""What the three papers claim, measured at our sizes (DESIGN §8). Each claim is a few arms that differ in one thing, measured on the
-same held-out films with the same seeds; every number has a bootstrap interval over films.
+"""What the three papers claim, measured at our sizes (DESIGN §8). Each claim is a few arms that differ in one thing (those of multi-shot
+tuning in two), measured on the same held-out films with the same seeds; every number has a bootstrap interval over films.
 
 Arms that need weights of their own are trained here, from the same weights and for as many steps.
 """

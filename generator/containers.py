@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..storyboard.errors import InputError
-from .weights_files import shard_names, tensor_shapes
+from .weights_files import expect_file, shard_names, tensor_shapes
 
 State = dict[str, Tensor]
 
@@ -34,6 +34,7 @@ def read_tensors(path: Path, section: str | None = None) -> State:
     try:
         if path.is_dir():
             return _read_shards(path)
+        expect_file(path)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         loaded = _unpickle(path)

@@ -45,12 +45,19 @@ ITEM_BYTES = {
 }  # fmt: skip
 
 
+def expect_file(path: Path) -> None:
+    """Raises InputError where a pipe or a device stands in the place of a file: reading it may never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file: restore it")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a settings file.
 
     Raises:
         InputError: it is missing, too large or no JSON object.
     """
+    expect_file(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MB: no settings of weights are")
@@ -137,6 +144,7 @@ def tensor_shapes(path: Path) -> dict[str, Shape]:
     Raises:
         InputError: the header is damaged, or claims what the file does not hold. Names file, tensor and value.
     """
+    expect_file(path)
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import json
+import os
 import pickle
 import shutil
 import zipfile
@@ -480,3 +481,15 @@ def test_a_preprocessor_says_three_numbers(tmp_path: Path, mean: object) -> None
 
 def test_a_tokenizer_without_code_is_loaded(bundle: Path) -> None:
     assert load_tokenizer(bundle / "tokenizer").get_vocab() == build_tokenizer().get_vocab()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+@pytest.mark.parametrize(
+    "file", ["profile.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "vae/more.safetensors"]
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(bundle: Path, file: str) -> None:
+    (bundle / file).unlink(missing_ok=True)
+    os.mkfifo(bundle / file)
+    refused(bundle, "is no" if file != "profile.json" else "no profile.json")
+    with pytest.raises(InputError, match="is no file"):
+        read_tensors(bundle / file)

@@ -213,7 +213,7 @@ def test_a_new_film_is_not_made_through_a_link(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_removed_without_following_it(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "outside").write_text("kept", encoding="utf-8")
-    (tmp_path / "p" / ".story-x.txt").symlink_to(tmp_path / "outside")
+    (tmp_path / "p" / ".story-abcdefgh.partial.txt").symlink_to(tmp_path / "outside")
     Production.create(tmp_path / "p", "story", Settings())
     assert (tmp_path / "outside").read_text(encoding="utf-8") == "kept"
 
