@@ -220,7 +220,7 @@ def _vocabulary(tokenizer: Path) -> Vocabulary:
 def folder_digest(folder: Path) -> str:
     """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(folder.rglob("*.safetensors")):
+    for file in sorted(path for path in folder.rglob("*.safetensors") if path.is_file()):
         digest.update(file.name.encode())
         size = file.stat().st_size
         with file.open("rb") as stream:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import FilmwrightError
 from .exports import srt
-from .files import write_text
+from .files import disk_errors, write_text
 from .handoff import otio
 from .production import Production
 from .script import Script
@@ -48,6 +48,20 @@ def shot_video(production: Production, take: TakeRecord | None, timing: ShotTimi
         return path if path.is_file() and count_frames(path) == take.frames else None
     except FilmwrightError:
         return None
+
+
+def set_aside_damaged(production: Production, take: TakeRecord) -> Path | None:
+    """Renames a take's video that cannot be decoded, so that the take counts as damaged and is made anew; returns where it is now."""
+    path = take_folder(production, take.shot, take.take) / "frames.mp4"
+    try:
+        if not path.is_file() or count_frames(path) == take.frames:
+            return None
+    except FilmwrightError:
+        pass
+    aside = path.with_name("frames.damaged.mp4")
+    with disk_errors(aside):
+        path.replace(aside)
+    return aside
 
 
 def write_stand_in(path: Path, drawn: Frames, timing: ShotTiming, profile: Profile) -> None:
@@ -94,7 +108,7 @@ def assemble(
         stand_ins: videos for shots that have no usable take.
 
     Raises:
-        FilmwrightError: a shot has neither a usable take nor a stand-in.
+        FilmwrightError: a shot has neither a usable take nor a stand-in. A video that cannot be decoded is set aside.
     """
     parts: list[Part] = []
     missing = []
@@ -116,6 +130,11 @@ def assemble(
             if video is None:
                 missing.append(shot.id)
                 video = stand_ins.get(shot.id)
+            if video is None and shot.id in takes and (aside := set_aside_damaged(production, takes[shot.id])):
+                raise FilmwrightError(
+                    f"shot {shot.id}: the video of take {takes[shot.id].take} cannot be decoded and is kept as {aside}: "
+                    f"'filmwright shoot {production.folder}' makes the take anew"
+                )
             if video is None:
                 raise FilmwrightError(
                     f"shot {shot.id} has no usable take: 'filmwright shoot {production.folder}' makes one"

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ormsgpack
 import pytest
 from filmwright.agents.director import Order
 from filmwright.agents.edits import circle_take
 from filmwright.agents.events import Event
 from filmwright.agents.pages import write_storyboard
 from filmwright.agents.session import cut, shoot
+from filmwright.agents.session_values import PlainSerializer
 from filmwright.agents.status import dry_run, status
 from filmwright.cli import app
 from filmwright.storyboard.chunk_files import MAX_CHUNK_BYTES
-from filmwright.storyboard.errors import InputError
+from filmwright.storyboard.errors import FilmwrightError, InputError
 from filmwright.storyboard.images import embedded_picture, load_reference
 from filmwright.storyboard.production import Production
 from filmwright.storyboard.stage import open_generator
@@ -34,6 +36,7 @@ from filmwright.storyboard.takes import (
     takes_of,
 )
 from filmwright.storyboard.timeline import build_timeline
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS, JsonPlusSerializer
 from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -376,3 +379,38 @@ def test_a_cut_leaves_out_a_damaged_take(production: Production) -> None:
     edit(production, put("chunks", value=10**9))
     report = cut(production, production.read_settings(), lambda event: None)
     assert report.missing == ("1A",)
+
+
+def test_a_video_that_cannot_be_decoded_is_set_aside_and_the_take_made_anew(production: Production) -> None:
+    """Its header is whole, so that nobody sees it before the cut."""
+    path = production.folder / "takes" / "2A" / "01" / "frames.mp4"
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big")
+    data[start : start + length - 8] = bytes(length - 8)
+    path.write_bytes(data)
+    assert seen(production, "2A")["state"] == "shot"
+    with pytest.raises(FilmwrightError, match="shot 2A: the video of take 1 cannot be decoded"):
+        cut(production, production.read_settings(), lambda event: None)
+    assert seen(production, "2A")["state"] == "damaged"
+    shoot(production, production.read_settings(), Order(shots=[3], cut=False), None, lambda event: None)
+    assert seen(production, "2A")["state"] == "shot"
+
+
+def test_a_session_calls_nothing_that_a_stranger_names(tmp_path: Path) -> None:
+    marked = tmp_path / "called"
+    call = ormsgpack.packb(("os", "mkdir", [str(marked)]))
+    value = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_POS_ARGS, call))
+    PlainSerializer().loads_typed(("msgpack", value))
+    assert not marked.exists()
+    JsonPlusSerializer(allowed_msgpack_modules=True).loads_typed(("msgpack", value))
+    assert marked.exists()  # what LangGraph does by itself
+    with pytest.raises(ValueError, match="no values of type 'json'"):
+        PlainSerializer().loads_typed(("json", b"{}"))
+
+
+def test_the_theatre_takes_no_latents_that_are_not_its_own() -> None:
+    rollout = open_generator("theatre").start(0)
+    rollout.begin_shot("wide shot , castle , night , camera still .", shot="1A", take=1)
+    with pytest.raises(FilmwrightError, match="not the numbers of latent frames"):
+        rollout.feed(np.array([0, 1, 1e30], dtype=np.float32).reshape(1, 3, 1, 1))
