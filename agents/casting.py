@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..storyboard.errors import InputError
 from ..storyboard.files import replacing, write_text
-from ..storyboard.images import load_reference
+from ..storyboard.images import is_picture, load_reference
 from ..storyboard.production import Production
 from ..storyboard.script import Entity, Reference, Script
 from ..storyboard.stage import Frames, Generator
@@ -114,7 +114,7 @@ def draw_missing(
         folder, by = production.reference_folder(entity.id), painter.name if painter else generator.profile.weights
         mark = dependency_hash(entity.name, entity.description, by, seed, CANDIDATES)
         stamp = folder / ".drawn"
-        if (folder / DRAWN).is_file() and stamp.is_file() and stamp.read_bytes() == mark.encode("utf-8"):
+        if is_picture(folder / DRAWN) and stamp.is_file() and stamp.read_bytes() == mark.encode("utf-8"):
             continue
         if painter is not None:
             picture = painter.paint(

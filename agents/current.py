@@ -19,6 +19,7 @@ from ..storyboard.takes import (
     file_digest,
     read_choice,
     read_take,
+    read_take_chunks,
     take_is_whole,
     takes_of,
 )
@@ -71,7 +72,16 @@ class CurrentTakes:
     Everything is read once; `refresh` reads a shot's takes again after they have changed.
     """
 
-    def __init__(self, production: Production, settings: Settings, script: Script, profile: Profile) -> None:
+    def __init__(
+        self,
+        production: Production,
+        settings: Settings,
+        script: Script,
+        profile: Profile,
+        *,
+        thorough: bool = False,
+    ) -> None:
+        """`thorough`: reads every chunk of the circled takes, and not only its header, before they become history."""
         self._production, self._settings, self.profile = production, settings, profile
         self._digests: dict[Path, str] = {}
         self._choices: dict[str, Choice | None] = {}
@@ -80,6 +90,9 @@ class CurrentTakes:
         self.shots = tuple(script.shots())
         for shot in self.shots:
             self._read(shot.id)
+            take = self._takes[shot.id] if thorough else None
+            if take is not None and read_take_chunks(production, take) is None:
+                self._takes[shot.id] = None
         self.timeline = self._laid_out()
 
     def refresh(self, shot_id: str) -> None:
@@ -264,7 +277,7 @@ class CurrentTakes:
                 continue
             reason = damage_of(self._production, shot_id, number)
             if reason is None and choice is not None and number == choice.take:
-                reason = "its frames are not those of its chunks"
+                reason = "its chunks cannot be read, or are not those of its frames"
             if reason is not None:
                 found.append(f"take {number} is damaged ({reason})")
         return tuple(found)

@@ -14,10 +14,11 @@ from .. import __version__
 from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production, Settings
 from ..storyboard.script import Script, Shot
-from ..storyboard.stage import GenerationFailed, Generator, Profile, open_generator, read_profile
+from ..storyboard.stage import Chunk, GenerationFailed, Generator, Profile, open_generator, read_profile
 from ..storyboard.take_limits import kept_verdict
 from ..storyboard.takes import (
     Rolling,
+    SavedChunk,
     TakeRecord,
     dependency_hash,
     latents_hash,
@@ -102,7 +103,7 @@ class Floor:
         mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if self._current is None or self._current[0] != mark:
             script = self.production.read_script()
-            self._current = (mark, CurrentTakes(self.production, self.settings, script, self.profile))
+            self._current = (mark, CurrentTakes(self.production, self.settings, script, self.profile, thorough=True))
         return self._current[1]
 
     def script(self) -> Script:
@@ -192,8 +193,9 @@ class Floor:
         kept = take.rolling.kept(index, draw)
         asked = time.perf_counter()
         try:
-            if kept is not None:
-                chunk_made = self._reel.rollout.feed(kept.latents, kept.state)
+            fed = self._fed_again(kept) if kept is not None else None
+            if fed is not None:
+                chunk_made = fed
             elif index < len(take.given):
                 chunk_made = self._reel.rollout.feed(*take.given[index])
             else:
@@ -207,8 +209,8 @@ class Floor:
                 raise
             said = str(error).splitlines()[0] if str(error) else "no message"
             raise ShotFailed(f"unexpected {type(error).__name__}: {said} (log.jsonl has the traceback)") from error
-        ready = time.perf_counter()
-        if kept is None:
+        ready, again = time.perf_counter(), fed is not None
+        if not again:
             take.rolling.write(chunk_made)
         began = time.perf_counter()
         take.encoder.add(chunk_made.frames)
@@ -217,13 +219,20 @@ class Floor:
             self._spend(what, seconds)
         take.latents.append(chunk_made.latents)
         take.firsts.append(chunk_made.frames[0])
-        take.last_frames, take.again = chunk_made.frames, kept is not None
+        take.last_frames, take.again = chunk_made.frames, again
         if is_model(self.settings.critic):
             take.frames.append(chunk_made.frames[:: max(1, len(chunk_made.frames) // KEPT_FRAMES)])
         self.tell(
-            Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": kept is not None, "seconds": round(ready - asked, 4), "since_last": round(ready - take.ready, 4)})
+            Event("chunk", {"shot": take.shot.id, "chunk": index + 1, "of": take.timing.chunks, "frames": len(chunk_made.frames), "again": again, "seconds": round(ready - asked, 4), "since_last": round(ready - take.ready, 4)})
         )  # fmt: skip
         take.ready = ready
+
+    def _fed_again(self, kept: SavedChunk) -> Chunk | None:
+        """A chunk that an interrupted run left; None when it is another generator's, and is drawn anew."""
+        try:
+            return self._reel.rollout.feed(kept.latents, kept.state)
+        except FilmwrightError:
+            return None
 
     def _follow_script(self, index: int) -> None:
         """Changes prompt and pins where the script, or the take that is gone on from, changes them at a chunk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from ..storyboard.errors import FilmwrightError
 from ..storyboard.production import Production
 from ..storyboard.script import Shot
 from ..storyboard.stage import Frames, Rollout
-from ..storyboard.takes import TakeRecord, circled, read_take_chunks
+from ..storyboard.takes import TakeRecord, circled, read_take_chunks, take_folder
 
 
 @dataclass(frozen=True)
@@ -99,23 +100,39 @@ class Reel:
     def _feed(self, shot: Shot, most: int, retake: bool) -> bool:
         """Feeds at most so many chunks of the circled take of a shot to the rollout; False when there is none."""
         record = circled(self._production, shot.id)
-        chunks = (read_take_chunks(self._production, record) or [])[:most] if record else []
-        if record is None or not chunks:
+        chunks = read_take_chunks(self._production, record) if record else None
+        if record is None:
+            return False
+        if chunks is None:
+            self._warn_of(record, "its chunks are damaged")
             return False
         changes = dict(record.prompts)
         pins = {since: [self._production.inside(p) for p in paths] for since, paths in record.references}
         self.rollout.begin_shot(
             changes[0], shot=shot.id, take=record.take, references=pins.get(0, []), continuity=shot.continuity, retake=retake
         )  # fmt: skip
-        fed = None
+        chunks, fed = chunks[:most], None
         for index, chunk in enumerate(chunks):
             if index and index in changes:
                 self.rollout.reprompt(changes[index])
             if index and index in pins:
                 self.rollout.pin(pins[index])
-            fed = self.rollout.feed(chunk.latents, chunk.state, decode=index == len(chunks) - 1)
+            try:
+                fed = self.rollout.feed(chunk.latents, chunk.state, decode=index == len(chunks) - 1)
+            except FilmwrightError as error:
+                raise FilmwrightError(
+                    f"take {record.take} of shot {record.shot}: {error}; remove {take_folder(self._production, record.shot, record.take)}, "
+                    "and it is made anew"
+                ) from error
         self._ends.append(fed.frames if fed else None)
         return True
+
+    def _warn_of(self, record: TakeRecord, why: str) -> None:
+        warnings.warn(
+            f"take {record.take} of shot {record.shot}: {why}; what follows is made as if that shot had not been shot. "
+            f"'filmwright shoot {self._production.folder}' makes it anew",
+            stacklevel=2,
+        )
 
 
 def _mark(record: TakeRecord, most: int) -> str:

@@ -139,7 +139,8 @@ def check(path: Path) -> dict[str, Any]:
         production = Production(path.parent)
         if path.name != "script.yaml":
             raise InputError(f"{path} is no script.yaml: give a production's folder or its script.yaml")
-        refuse_links(path.parent)
+        if production.settings_path.exists() or (path.parent / "takes").exists():  # no script that stands alone
+            refuse_links(path.parent)
     else:
         raise InputError(f"{path} does not exist")
     script, lines = production.read_script_and_lines()

@@ -23,7 +23,7 @@ from .stage import Frames, Profile
 from .takes import TakeRecord, take_folder
 from .timeline import ShotTiming, Timeline
 from .titles import title_card, write_on
-from .video import Part, ShotEncoder, count_frames, join, read_frames
+from .video import Part, ShotEncoder, is_shot, join, read_frames
 
 TRANSITION_SECONDS = 0.5
 TITLE_SECONDS = 2.0
@@ -39,25 +39,24 @@ class CutReport:
     missing: tuple[str, ...]
 
 
-def shot_video(production: Production, take: TakeRecord | None, timing: ShotTiming) -> Path | None:
+def shot_video(production: Production, take: TakeRecord | None, timing: ShotTiming, profile: Profile) -> Path | None:
     """The video of a take, if it is whole and as long as the timeline needs; longer ones are trimmed."""
     if take is None or take.frames < timing.frames:
         return None
     path = take_folder(production, take.shot, take.take) / "frames.mp4"
-    try:
-        return path if path.is_file() and count_frames(path) == take.frames else None
-    except FilmwrightError:
-        return None
+    width, height = profile.delivered_size
+    return path if is_shot(path, take.frames, width=width, height=height) else None
 
 
-def set_aside_damaged(production: Production, take: TakeRecord) -> Path | None:
-    """Renames a take's video that cannot be decoded, so that the take counts as damaged and is made anew; returns where it is now."""
+def set_aside(production: Production, take: TakeRecord) -> Path | None:
+    """Renames the video of a take that cannot be joined, so that the take counts as damaged and is made anew.
+
+    Returns:
+        Where it is now; None when it is not there.
+    """
     path = take_folder(production, take.shot, take.take) / "frames.mp4"
-    try:
-        if not path.is_file() or count_frames(path) == take.frames:
-            return None
-    except FilmwrightError:
-        pass
+    if not path.is_file():
+        return None
     aside = path.with_name("frames.damaged.mp4")
     with disk_errors(aside):
         path.replace(aside)
@@ -126,11 +125,11 @@ def assemble(
             parts.append(Part(temporary[-1], title_frames))
         before: Part | None = None
         for shot, timing in zip(script.shots(), timeline.shots, strict=True):
-            video = shot_video(production, takes.get(shot.id), timing)
+            video = shot_video(production, takes.get(shot.id), timing, profile)
             if video is None:
                 missing.append(shot.id)
                 video = stand_ins.get(shot.id)
-            if video is None and shot.id in takes and (aside := set_aside_damaged(production, takes[shot.id])):
+            if video is None and shot.id in takes and (aside := set_aside(production, takes[shot.id])):
                 raise FilmwrightError(
                     f"shot {shot.id}: the video of take {takes[shot.id].take} cannot be decoded and is kept as {aside}: "
                     f"'filmwright shoot {production.folder}' makes the take anew"
@@ -147,7 +146,7 @@ def assemble(
             else:
                 parts.append(part)
             before = part
-        frames = join(production.film_path, parts)
+        frames = join(production.film_path, parts, fps=profile.fps)
     finally:
         for path in temporary:
             path.unlink(missing_ok=True)

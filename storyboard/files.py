@@ -14,6 +14,7 @@ from .errors import FilmwrightError
 
 _TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}\.partial(\.[A-Za-z0-9]+)?")
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 LONGEST_STEM = 40
 
@@ -34,6 +35,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 def _fix(number: int | None) -> str:
     if number in _FULL:
         return "; free some space and run the command again, what was made is kept"
+    if number in _IN_THE_WAY:
+        return "; something else of that name is in the way: move it away"
     if number in _FORBIDDEN:
         return "; make it writable, or choose another folder with -o"
     return ""

@@ -112,8 +112,9 @@ def _kind(path: Path) -> str:
 
 
 def _names_of(path: Path) -> int:
-    """How many names a file has on its disk; 0 if it is not there."""
+    """How many names a file has on its disk; 0 if it is not there, or no file."""
     try:
-        return path.lstat().st_nlink
+        found = path.lstat()
     except OSError:
         return 0
+    return found.st_nlink if stat.S_ISREG(found.st_mode) else 0

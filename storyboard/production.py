@@ -348,6 +348,9 @@ class Production:
     def clear_rolling(self) -> None:
         """Removes what stopped takes left, except the chunks that can still be used."""
         for folder in (self.folder / "takes").glob("*/*.rolling"):
+            if not folder.is_dir():  # no take of ours
+                folder.unlink(missing_ok=True)
+                continue
             for name in ("frames.mp4", "keyframes"):
                 target = folder / name
                 shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)

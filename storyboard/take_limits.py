@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Required
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, with_config
@@ -21,15 +21,17 @@ MAX_TAKE_FRAMES = 4 * MAX_CHUNKS
 MAX_START = 10_000_000
 """Latent frames of a film at most: some four weeks of it."""
 MAX_PROMPT = 20_000
-MAX_PATH = 400
-MAX_REFERENCES = 64
+MAX_PATH = 4096
+MAX_REFERENCES = 4096
 MAX_VERDICTS = 10 * MAX_CHUNKS
 _SHEET = re.compile(r"reviews/[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.jpg")
 
 
 def _inside(path: str) -> str:
     """A path that stays in its folder, on Windows, too."""
-    if not path or set(path) & set("\\:\0") or PurePosixPath(path).is_absolute() or ".." in path.split("/"):
+    windows = PureWindowsPath(path)
+    absolute = PurePosixPath(path).is_absolute() or windows.drive or windows.root
+    if not path or "\0" in path or absolute or ".." in (*path.split("/"), *windows.parts):
         raise ValueError("the path leaves the production")
     return path
 

@@ -128,7 +128,12 @@ def dependency_hash(*parts: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=10).hexdigest()
+    """Digest of a file's bytes, read in blocks: footage may be larger than memory."""
+    digest = hashlib.blake2b(digest_size=10)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def shot_folder(production: Production, shot_id: str) -> Path:

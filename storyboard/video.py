@@ -89,7 +89,7 @@ class Part:
     frames: int
 
 
-def join(path: Path, shots: Sequence[Part]) -> int:
+def join(path: Path, shots: Sequence[Part], *, fps: int) -> int:
     """Joins shots of equal parameters by stream copy; returns the number of frames.
 
     A shot is trimmed by leaving its last packets out: no frame of ours needs a later one.
@@ -97,15 +97,7 @@ def join(path: Path, shots: Sequence[Part]) -> int:
     Raises:
         FilmwrightError: a shot is damaged.
     """
-    return _remux(path, [(shot.path, shot.frames) for shot in shots], fps=_rate(shots[0].path), raw=False)
-
-
-def _rate(path: Path) -> int:
-    try:
-        with open_container(path, OWN_FORMATS) as source:
-            return round(source.streams.video[0].average_rate or 16)
-    except UNREADABLE as error:
-        raise FilmwrightError(f"{path} is no readable video ({error}): delete its take and shoot again") from error
+    return _remux(path, [(shot.path, shot.frames) for shot in shots], fps=fps, raw=False)
 
 
 @contextmanager
@@ -161,6 +153,19 @@ def count_frames(path: Path) -> int:
         FilmwrightError: the file is damaged.
     """
     return sum(1 for _ in read_frames(path))
+
+
+def is_shot(path: Path, frames: int, *, width: int, height: int) -> bool:
+    """Whether a video is one as `ShotEncoder` writes them, of this size and with so many frames, all of which can be decoded."""
+    try:
+        with open_container(path, OWN_FORMATS) as container:
+            context = container.streams.video[0].codec_context
+            found = (context.name, context.pix_fmt, context.width, context.height)
+            if found != ("h264", "yuv420p", width, height):
+                return False
+            return sum(1 for _ in container.decode(video=0)) == frames
+    except (*UNREADABLE, FilmwrightError):
+        return False
 
 
 def read_frames(path: Path) -> Iterator[Frames]:

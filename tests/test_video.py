@@ -20,7 +20,7 @@ def levels(path: Path) -> list[int]:
 def test_shots_join_without_losing_a_frame(tmp_path: Path) -> None:
     for index, level in enumerate((40, 120, 200)):
         write_video(tmp_path / f"{index}.mp4", [flat(level)] * (index + 1), fps=16, width=64, height=32)
-    total = join(tmp_path / "film.mp4", [Part(tmp_path / f"{i}.mp4", 12 * (i + 1)) for i in range(3)])
+    total = join(tmp_path / "film.mp4", [Part(tmp_path / f"{i}.mp4", 12 * (i + 1)) for i in range(3)], fps=16)
     assert total == 72 == count_frames(tmp_path / "film.mp4")
     assert levels(tmp_path / "film.mp4") == [40] * 12 + [120] * 24 + [200] * 36
 
@@ -30,7 +30,7 @@ def test_a_trimmed_shot_has_its_first_frames_and_no_others(tmp_path: Path, frame
     write_video(tmp_path / "long.mp4", [flat(40), flat(120), flat(200)], fps=16, width=64, height=32)
     write_video(tmp_path / "next.mp4", [flat(80)], fps=16, width=64, height=32)
     assert (
-        join(tmp_path / "film.mp4", [Part(tmp_path / "long.mp4", frames), Part(tmp_path / "next.mp4", 12)])
+        join(tmp_path / "film.mp4", [Part(tmp_path / "long.mp4", frames), Part(tmp_path / "next.mp4", 12)], fps=16)
         == frames + 12
     )
     assert levels(tmp_path / "film.mp4") == levels(tmp_path / "long.mp4")[:frames] + [80] * 12
@@ -59,9 +59,9 @@ def test_a_damaged_video_is_named(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_film_whole(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", [flat(40)], fps=16, width=64, height=32)
-    join(tmp_path / "film.mp4", [Part(tmp_path / "a.mp4", 12)])
+    join(tmp_path / "film.mp4", [Part(tmp_path / "a.mp4", 12)], fps=16)
     (tmp_path / "b.mp4").write_bytes(b"broken")
     with pytest.raises(FilmwrightError):
-        join(tmp_path / "film.mp4", [Part(tmp_path / "a.mp4", 12), Part(tmp_path / "b.mp4", 12)])
+        join(tmp_path / "film.mp4", [Part(tmp_path / "a.mp4", 12), Part(tmp_path / "b.mp4", 12)], fps=16)
     assert count_frames(tmp_path / "film.mp4") == 12
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "film.mp4"]
