@@ -111,7 +111,7 @@ def test_verdicts_are_acted_on_while_the_shot_rolls(
             chunks=1,
             prompt="wide shot , castle , night , camera still .",
         )  # type: ignore[arg-type]
-        self.take.verdicts.append(result.model_dump())
+        self.take.verdicts.append({"chunk": len(self.take.latents) - 1, **result.model_dump(exclude_none=True)})
         return result
 
     monkeypatch.setattr(Floor, "review", review)
