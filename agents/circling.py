@@ -31,8 +31,10 @@ class Circling:
         for position in positions:
             state = self._current().state(position)
             if state.todo == "circle":
-                self._circle(state.shot.id, state.others[-1])
-                note = f"shot {state.shot.id}: take {state.others[-1]} shows what is asked for already, and is circled"
+                takes = [take for take in self._takes(state.shot.id) if take.take in state.others]
+                number = _best(takes)
+                self._circle(state.shot.id, number)
+                note = f"shot {state.shot.id}: take {number} shows what is asked for already, and is circled"
                 self._tell(Event("note", {"shot": state.shot.id, "note": note}))
             elif state.todo != "nothing":
                 left.append(position)
@@ -116,9 +118,9 @@ class Circling:
         self._current().refresh(shot_id)
 
     def _best(self, record: TakeRecord) -> int:
-        """The take to circle: the best score among the current ones that nobody rejected, the later one on a tie."""
+        """The take to circle: the best among the current ones that nobody rejected."""
         current = [take for take in self.rivals(record) if (take.shot, take.take) not in self._rejected]
-        return max(current or [record], key=lambda take: (1.0 if take.score is None else take.score, take.take)).take
+        return _best(current or [record])
 
     def _is_whole(self, shot_id: str, number: int) -> bool:
         record = read_take(self._production, shot_id, number)
@@ -129,6 +131,11 @@ class Circling:
 
     def _warn(self, text: str) -> None:
         self._tell(Event("warning", {"text": text}))
+
+
+def _best(takes: Sequence[TakeRecord]) -> int:
+    """The number of the take with the best score, the later one on a tie; one that nobody reviewed counts as flawless."""
+    return max(takes, key=lambda take: (1.0 if take.score is None else take.score, take.take)).take
 
 
 def scored(record: TakeRecord) -> str:

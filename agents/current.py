@@ -86,6 +86,7 @@ class CurrentTakes:
         self._digests: dict[Path, str] = {}
         self._choices: dict[str, Choice | None] = {}
         self._takes: dict[str, TakeRecord | None] = {}
+        self._thorough = thorough
         self.script = script
         self.shots = tuple(script.shots())
         for shot in self.shots:
@@ -111,7 +112,8 @@ class CurrentTakes:
         if take is None:
             damaged = self._damaged(shot.id)
             why: tuple[str, ...] = (DAMAGED,) if damaged else (NOT_SHOT,)
-            return ShotState(shot, timing, None, None, why, self._others(position, None), damaged)
+            others = self._others(position, choice.take if choice is not None else None)
+            return ShotState(shot, timing, None, None, why, others, damaged)
         assert choice is not None
         why = self.why_stale(take, position)
         others = self._others(position, take.take) if why else ()
@@ -288,7 +290,9 @@ class CurrentTakes:
         found = []
         for number in takes_of(self._production, shot.id):
             take = read_take(self._production, shot.id, number) if number != circled else None
-            if take is not None and not self.why_stale(take, position) and take_is_whole(self._production, take):
+            if take is None or self.why_stale(take, position) or not take_is_whole(self._production, take):
+                continue
+            if not self._thorough or read_take_chunks(self._production, take) is not None:
                 found.append(number)
         return tuple(found)
 

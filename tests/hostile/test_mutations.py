@@ -52,7 +52,7 @@ def test_a_changed_file_never_breaks_a_process(template: Path, tmp_path: Path) -
             sys.executable,
             "-m",
             "filmwright",
-            *(("export", "fountain") if number % 3 else ("status",)),
+            *(("export", "fountain") if number % 10 else ("status",)),
             str(folder),
         ]
         ended = subprocess.run(command, capture_output=True, timeout=120, env=environment, check=False)

@@ -100,7 +100,7 @@ WRONG = {
     "a reference outside": put("references", value=[[0, ["../../outside/secret.txt"]]]),
     "a reference from the root": put("references", value=[[0, ["/etc/passwd"]]]),
     "a reference on another drive": put("references", value=[[0, ["C:\\secret.png"]]]),
-    "a thousand references": put("references", value=[[0, ["x.png"] * 1000]]),
+    "too many references": put("references", value=[[0, ["x.png"] * 5000]]),
     "an absurd size": put("asked", "size", value=[10**9, 1]),
     "a size of one number": put("asked", "size", value=[832]),
     "a score that is no number": put("score", value=float("nan")),
@@ -264,7 +264,9 @@ def test_frames_that_the_weights_do_not_make_are_damage(production: Production) 
     one, two = (production.folder / "takes" / take for take in ("2A/01", "1A/01"))
     shutil.copyfile(one / "frames.mp4", two / "frames.mp4")
     edit(production, put("frames", value=12))
-    assert seen(production)["notes"] == ["take 1 is damaged (its frames are not those of its chunks)"]
+    assert seen(production)["notes"] == [
+        "take 1 is damaged (its chunks cannot be read, or are not those of its frames)"
+    ]
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
