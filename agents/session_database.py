@@ -19,6 +19,8 @@ COLUMNS = {
 }
 SIDECARS = ("", "-wal", "-shm", "-journal")
 BUSY_SECONDS = 2.0
+PAGES_BESIDE = 32
+"""Pages of the write-ahead log after which SQLite moves them into the database: its default of 1,000 makes 4 MB of a few rows."""
 _DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA)
 _FIXES = {
     sqlite3.SQLITE_FULL: "free some space and run the command again, what was made is kept",
@@ -40,6 +42,7 @@ def open_session(path: Path, tell: Listener) -> Iterator[LatestCheckpoint]:
     """
     try:
         with closing(_connect(path, tell)) as connection:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BESIDE}")
             yield LatestCheckpoint(connection, serde=PlainSerializer())
     except sqlite3.Error as error:
         fix = _FIXES.get(_code(error), "move it away")

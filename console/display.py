@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..agents.events import Event
-from ..storyboard.plain_text import json_line, one_line, visible
+from ..storyboard.plain_text import json_line, one_line, printable
 
 
 class Display(AbstractContextManager["Display"]):
@@ -20,7 +20,7 @@ class Display(AbstractContextManager["Display"]):
 
     def result(self, text: str, **values: Any) -> None:
         """The answer of a command: text for people, values for programs."""
-        print(visible(text))
+        print(printable(text))
 
     def pause(self) -> None:
         """Leaves the terminal to a question."""

@@ -18,6 +18,7 @@ _UNSAFE_CLASS = (
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"  # byte order mark, annotations, lone surrogates, tags
 )
 _UNSAFE = re.compile(f"({_FLAG})|[{_UNSAFE_CLASS}]")
+_BYTES = re.compile("([\udca0-\udcff]+)")
 _UNSAFE_OR_BREAK = re.compile(f"({_FLAG})|[{_UNSAFE_CLASS}\n\t]")
 
 _SEQUENCE = re.compile(
@@ -35,6 +36,12 @@ def _code(character: str) -> str:
 def visible(text: str) -> str:
     """The text with every unsafe character written as its escape, such as `\\x1b`; newlines and tabs stay."""
     return _UNSAFE.sub(lambda found: found[1] or _code(found[0]), text.replace("\r\n", "\n"))
+
+
+def printable(text: str) -> str:
+    """As `visible`, but bytes of a file's name that are not UTF-8 stay as they came, so that a program can open the file. Bytes that an
+    8-bit terminal takes for control characters do not."""
+    return "".join(part if index % 2 else visible(part) for index, part in enumerate(_BYTES.split(text)))
 
 
 def one_line(text: str) -> str:

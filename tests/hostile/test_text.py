@@ -266,3 +266,10 @@ def test_a_log_line_holds_no_escape_and_reads_back_the_same(kind: str, tmp_path:
     )  # as it was written before
     production.log_path.write_text(f"{old}\n", encoding="utf-8")
     assert production.read_log() == [{"event": "note", "note": ESCAPES[kind]}]
+
+
+def test_bytes_of_a_name_stay_for_programs_and_those_that_steer_a_terminal_do_not() -> None:
+    from filmwright.storyboard.plain_text import printable
+
+    assert printable("f\udcff/film.mp4") == "f\udcff/film.mp4"
+    assert printable("f\udc9b31m \x1b[2J") == "f\\udc9b31m \\x1b[2J"
