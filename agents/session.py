@@ -20,7 +20,7 @@ from ..storyboard.stage import open_generator
 from ..storyboard.takes import circle, circled, read_take, takes_of
 from ..storyboard.timeline import build_timeline
 from ..templates.loader import load_template
-from .casting import add_references, find_entity
+from .casting import add_references, find_entity, references_of
 from .crew import check_crew, hire
 from .director import Director, Order, check_positions, cut_film, plan_story
 from .events import Event, Listener
@@ -121,7 +121,7 @@ def plan(
         if not production.script_path.exists():
             plan_story(production, settings, tell)
         script = production.read_script()
-        _check_references(script, references)
+        _check_references(production, script, references)
         if record:
             production.write_settings(settings)
         add_references(production, script, references)
@@ -194,8 +194,11 @@ def shoot(
         )
 
 
-def _check_references(script: Script, references: Mapping[str, Path]) -> None:
-    for name, path in references.items():
+def _check_references(production: Production, script: Script, given: Mapping[str, Path]) -> None:
+    """Looks for the images that the script names, and at those that are given now."""
+    for entity in script.entities:
+        references_of(production, entity)
+    for name, path in given.items():
         find_entity(script, name)
         load_reference(path)
 
@@ -208,7 +211,7 @@ def _check_order(director: Director, order: Order, record: bool) -> None:
     """
     script = director.production.read_script()
     check_positions(order.shots, len(list(script.shots())))
-    _check_references(script, order.references or {})
+    _check_references(director.production, script, order.references or {})
     if record:
         director.floor.stale()  # opens the generator, and everything that the shots name
 
@@ -216,6 +219,7 @@ def _check_order(director: Director, order: Order, record: bool) -> None:
 def cut(production: Production, settings: Settings, tell: Listener) -> CutReport:
     """Joins what has been shot."""
     with production.lock():
+        _check_references(production, production.read_script(), {})
         return cut_film(production, settings, Floor(production, settings, tell), tell)
 
 

@@ -13,6 +13,7 @@ class _Output(io.TextIOWrapper):
     """Standard output that remembers why it could not be written."""
 
     failure: OSError | None = None
+    before: TextIO | None = None  # kept: it would close what both write to
 
     def write(self, text: str) -> int:
         try:
@@ -31,6 +32,8 @@ class _Output(io.TextIOWrapper):
 
 class _Progress(io.TextIOWrapper):
     """Standard error. Progress that nobody can read is no reason to stop, and there is nowhere to say so."""
+
+    before: TextIO | None = None
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -58,8 +61,10 @@ def open_streams() -> None:
         sys.stdin.reconfigure(errors="replace")
     unbuffered = isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.write_through
     out, err = _bytes(sys.stdout, 1), _bytes(sys.stderr, 2)
-    sys.stdout = _Output(out, "utf-8", "surrogateescape", line_buffering=out.isatty(), write_through=unbuffered)
-    sys.stderr = _Progress(err, "utf-8", "backslashreplace", line_buffering=True)
+    output = _Output(out, "utf-8", "surrogateescape", line_buffering=out.isatty(), write_through=unbuffered)
+    progress = _Progress(err, "utf-8", "backslashreplace", line_buffering=True)
+    output.before, progress.before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = output, progress
 
 
 def output_failure() -> str | None:

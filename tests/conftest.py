@@ -63,6 +63,20 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="session")
+def tiny_film(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
+    """A whole film of the tiny bundle, as `forked.film` orders it; copy it before changing anything."""
+    from filmwright.cli import app
+    from typer.testing import CliRunner
+
+    from .forked import film
+
+    folder = tmp_path_factory.mktemp("film") / "film"
+    made = CliRunner().invoke(app, [str(argument) for argument in film(tiny_bundle, str(folder))])
+    assert made.exit_code == 0, made.output
+    return folder
+
+
 @pytest.fixture
 def wan_folder(tmp_path: Path) -> Path:
     """A whole Wan 2.1 diffusers folder with random weights, as the hub has it."""
