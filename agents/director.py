@@ -316,15 +316,16 @@ class Director:
             WaitsForPerson: a review is pending; the session goes on from here another time.
             FilmwrightError: session.sqlite cannot be used.
         """
-        with open_session(self.production.session_path, self.tell) as saver:
-            app = self.graph().compile(checkpointer=saver)
+        with open_session(self.production.session_path, self.tell) as session:
             config = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
-            pending = self._pending(app, config)
+            graph = self.graph()
+            pending = self._pending(graph.compile(checkpointer=session.saver), config)
             given: Any = {"failed": []}
             if pending is not None:
                 given = Command(resume=self._unheeded(pending) or self._put(pending, ask))
             else:
-                saver.delete_thread(THREAD)  # everything that is done is on disk; the nodes pass over it
+                session.begin_anew()  # everything that is done is on disk; the nodes pass over it
+            app = graph.compile(checkpointer=session.saver)
             while True:
                 result: dict[str, Any] = app.invoke(given, config, durability="sync")
                 stops = result.get("__interrupt__")

@@ -33,17 +33,43 @@ _FIXES = {
 }
 
 
+class Session:
+    """The open database."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = path, connection
+        self.saver = _saver(connection)
+
+    def begin_anew(self) -> None:
+        """Forgets everything, and gives the space back: what earlier runs wrote is of no use without a pending question.
+
+        Raises:
+            FilmwrightError: the file cannot be removed.
+        """
+        self.close()
+        _remove(self._path)
+        self._connection = _open(self._path)
+        self.saver = _saver(self._connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _saver(connection: sqlite3.Connection) -> LatestCheckpoint:
+    connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BESIDE}")
+    return LatestCheckpoint(connection, serde=PlainSerializer())
+
+
 @contextmanager
-def open_session(path: Path, tell: Listener) -> Iterator[LatestCheckpoint]:
+def open_session(path: Path, tell: Listener) -> Iterator[Session]:
     """Opens the session's database; a damaged one begins anew, and `tell` hears of it.
 
     Raises:
         FilmwrightError: it cannot be read or written, also later while it is open, or another program's data is in it, which stays.
     """
     try:
-        with closing(_connect(path, tell)) as connection:
-            connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BESIDE}")
-            yield LatestCheckpoint(connection, serde=PlainSerializer())
+        with closing(Session(path, _connect(path, tell))) as session:
+            yield session
     except sqlite3.Error as error:
         fix = _FIXES.get(_code(error), "move it away")
         raise FilmwrightError(f"cannot use {path}: {error}; {fix}") from error
@@ -62,11 +88,15 @@ def _connect(path: Path, tell: Listener) -> sqlite3.Connection:
         connection.close()
         raise
     tell(Event("warning", {"text": f"{path} is damaged and begins anew; a pending question is asked again"}))
+    _remove(path)
+    return _open(path)
+
+
+def _remove(path: Path) -> None:
     for sidecar in SIDECARS:
         part = path.with_name(path.name + sidecar)
         with disk_errors(part):
             part.unlink(missing_ok=True)
-    return _open(path)
 
 
 def _open(path: Path) -> sqlite3.Connection:

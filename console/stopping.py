@@ -36,6 +36,7 @@ class Stopped(BaseException):
 class _State:
     """What this process knows of the signals it got; a process has one set of handlers."""
 
+    process = 0
     received: int | None = None
     armed = False
     told = False
@@ -47,6 +48,7 @@ _state = _State()
 
 def install() -> None:
     """Sets the handlers. A signal that the caller told us to ignore, as `nohup` does, stays ignored."""
+    _state.process = os.getpid()
     for name in SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -90,6 +92,8 @@ def end(number: int) -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _state.process:  # a forked child has the handlers, too, and nothing to tell
+        os._exit(128 + number)
     if _state.received is not None or not _state.armed or _importing(frame):
         end(_state.received or number)
     _state.received = number

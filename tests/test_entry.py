@@ -139,6 +139,32 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(tiny_bundle: Path) -> No
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "lives\n"
 
 
+CHILD = """
+import multiprocessing, os, signal, sys, time
+from filmwright.console import stopping
+stopping.install()
+def sleep():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    time.sleep(60)
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=sleep, daemon=True)
+    child.start()
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@needs_fork
+def test_processes_that_were_started_end_with_the_command() -> None:
+    Path("parent.py").write_text(CHILD, encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, "parent.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert int(parent.stdout.readline()) > 0
+    parent.send_signal(signal.SIGINT)
+    assert parent.communicate(timeout=30)[1] == f"{LINE}\n"  # at an end only when the child, too, has closed it
+    assert parent.returncode == 130
+
+
 def on_terminal(*arguments: object) -> tuple[Child, int]:
     """A child whose controlling terminal is a new one; the other end of it."""
     import pty

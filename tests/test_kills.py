@@ -13,6 +13,7 @@ from filmwright.storyboard.takes import circled, takes_of
 from filmwright.storyboard.video import count_frames
 
 from .forked import Ended, at, at_step, film, leftovers, needs_fork, run, same
+from .model_server import Served, serving
 
 pytestmark = needs_fork
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
@@ -127,3 +128,36 @@ def test_a_rejected_take_is_shot_again_after_a_kill(made: Path) -> None:
     production.log("answer", point="takes", of=f"{first}/1", decision="reject")
     assert run("film", "film").code == 0
     assert takes_of(production, first) == [1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("flush", r"\.before-revision-.*"),
+        ("rename", r"before-revision-1\.yaml"),
+        ("flush", r"\.script-.*"),
+        ("rename", r"script\.yaml"),
+    ],
+)
+def test_a_revision_that_is_stopped_leaves_the_old_script_or_the_new_one(
+    number: int, what: str, name: str, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shorter(schema: str, said: str) -> object:
+        return {"summary": "One shot less.", "changes": [{"what": "remove", "shot": "1B", "content": None}]}
+
+    script = made / "script.yaml"
+    old = script.read_bytes()
+    with serving(Served(shorter)) as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+        revise = ("plan", "film", "--revise", "shorter", "--planner", "openai:m")
+        ended = run(*revise, step=at(number, what, name))
+        assert ended.code == CODES[signal.Signals(number)], ended.err
+        new = script.read_bytes()
+        assert (new == old) == ((what, name) != ("rename", r"script\.yaml"))
+        if new == old:
+            assert run(*revise).code == 0
+    assert [shot.id for shot in Production.open(made).read_script().shots()] == ["1A"]
+    assert leftovers(made) == []
+    kept = [path.read_bytes() for path in (made / "plan").glob("before-revision-*.yaml")]
+    assert kept and set(kept) == {old}
