@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 if __package__ in (None, ""):  # started as `python cli.py`: hand over to the installed package
     from filmwright.__main__ import main
 
     main()
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,16 +39,22 @@ from .console.options import (
     is_production,
     reported,
 )
+from .console.productions import (
+    given_options,
+    is_planned,
+    locked_production,
+    new_production_of,
+    open_production,
+    parse_references,
+    tell_end,
+)
 from .console.script_templates import templates_app
-from .console.stopping import goes_on_with
 from .console.weights import models_app, train
 from .console.workbench import doctor, export_app, memory
-from .storyboard.errors import FilmwrightError, InputError
-from .storyboard.plain_text import one_line
+from .storyboard.errors import InputError
 
 if TYPE_CHECKING:
     from .console.display import Display
-    from .storyboard.production import Production, Settings
 
 for _name in (
     "HF_HUB_OFFLINE",
@@ -72,62 +74,6 @@ app = typer.Typer(
     name="filmwright", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Turns a story into a film.",
 )  # fmt: skip
-
-
-def _references(given: list[str] | None) -> dict[str, Path]:
-    found = {}
-    for item in given or []:
-        name, equals, file = item.partition("=")
-        if not equals or not name.strip() or not file.strip():
-            raise InputError(f"--reference {item!r} is not NAME=FILE, such as --reference fox=fox.png")
-        found[name.strip()] = Path(file.strip())
-    return found
-
-
-def _options(**given: Any) -> dict[str, Any]:
-    from .console.settings import parse_parameters, parse_price, parse_review
-
-    if given.get("review") is not None:
-        given["review"] = parse_review(given["review"])
-    if given.get("price") is not None:
-        given["price"] = parse_price(given["price"])
-    if "parameters" in given:
-        given["parameters"] = parse_parameters(given["parameters"]) or None
-    memory_file = given.get("memory")
-    if memory_file and memory_file.strip().endswith((".yaml", ".yml")):
-        from .generator.memory import parse_memory
-
-        given["memory"] = str(parse_memory(memory_file))  # the production keeps the policy, not a path that may move
-    return given
-
-
-def _open(folder: Path, options: dict[str, Any]) -> tuple[Production, Settings, bool]:
-    """A production, its settings with the options given now, and whether these are to be recorded. Writes nothing."""
-    from .console.settings import resolve
-    from .storyboard.production import Production
-
-    production = Production.open(folder)
-    recorded = production.read_settings()
-    settings = resolve(options, recorded)
-    record = any(value is not None for value in options.values()) and settings != recorded
-    if record:
-        from .agents.planning import check_settings
-
-        check_settings(settings)
-    return production, settings, record
-
-
-@contextmanager
-def _locked(command: str, folder: Path, options: dict[str, Any]) -> Iterator[tuple[Production, Settings, bool]]:
-    """As `_open`, for a command that writes: no other one does so meanwhile."""
-    from .storyboard.production import Production
-
-    _open(folder, options)  # what is wrong with the options is told also while another command is at work
-    production = Production.open(folder)
-    goes_on_with(f"filmwright {command} {folder}")
-    with production.lock():
-        _, settings, record = _open(folder, options)
-        yield production, settings, record
 
 
 def _version(value: bool) -> None:
@@ -155,58 +101,24 @@ def film(
 ) -> None:  # fmt: skip
     """Makes a film of a story, or goes on with one that was begun."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
+        options = given_options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.director import Order
         from .agents.session import shoot
         from .console.display import open_display
         from .console.review import terminal_asker
 
-        references = _references(reference)
+        references = parse_references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if not is_production(story):
-                story = str(_new(story, out, options, references, display)[0].folder)
+                story = str(new_production_of(story, out, options, references, display)[0].folder)
             elif out is not None:
                 raise InputError(f"-o {out} does not go with the existing production {story}: leave it out")
-            with _locked("film", Path(story), options) as (production, settings, record):
+            with locked_production("film", Path(story), options) as (production, settings, record):
                 asker = terminal_asker(display, str(production.folder))
                 report = shoot(
                     production, settings, Order(references=references, debug=debug), asker, display, record=record
                 )
-        _finish(report, display)
-
-
-def _new(
-    story: str, out: Path | None, options: dict[str, Any], references: dict[str, Path], display: Display
-) -> tuple[Production, Settings]:
-    from .agents.planning import check_settings, new_production
-    from .console.settings import resolve
-    from .console.story import read_story
-
-    text = read_story(story)
-    settings = resolve(options, None)
-    check_settings(settings)
-
-    def begun(folder: Path) -> None:
-        goes_on_with(f"filmwright film {folder}")
-
-    return new_production(text, out, settings, references, display, begun), settings
-
-
-def _finish(report: Any, display: Display) -> None:
-    if report.stopped:
-        said = f"filmwright: stopped as you said; 'filmwright film {report.folder}' goes on"
-        print(one_line(said), file=sys.stderr)
-        return
-    if report.film is not None:
-        display.result(
-            str(report.film.path), folder=str(report.folder), film=str(report.film.path), frames=report.film.frames,
-            seconds=round(report.film.seconds, 3), missing=list(report.film.missing), shares=report.shares,
-        )  # fmt: skip
-    missing = report.film.missing if report.film is not None else report.failed
-    if missing:
-        raise FilmwrightError(
-            f"shot {', '.join(missing)} is missing in the film: 'filmwright shoot {report.folder}' tries again"
-        )
+        tell_end(report, display)
 
 
 @app.command()
@@ -220,19 +132,19 @@ def plan(
 ) -> None:  # fmt: skip
     """Plans a film: script.yaml and storyboard.html."""
     with reported(debug):
-        options = _options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
+        options = given_options(seconds=seconds, seed=seed, template=template, parameters=set_, planner=planner, generator=generator, memory=memory, critic=critic, takes=takes, casting=casting, budget=budget, price=price, review=review)  # fmt: skip
         from .agents.planning import plan as plan_pages
         from .animatic.movie import draw_panels
         from .console.display import open_display
 
-        if revise is not None or _is_planned(story):
+        if revise is not None or is_planned(story):
             _revise(story, revise, options, open_display(as_json=json, quiet=quiet, verbose=verbose))
             return
-        references = _references(reference)
+        references = parse_references(reference)
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if not is_production(story):
-                story = str(_new(story, out, options, references, display)[0].folder)
-            with _locked("plan", Path(story), options) as (production, settings, record):
+                story = str(new_production_of(story, out, options, references, display)[0].folder)
+            with locked_production("plan", Path(story), options) as (production, settings, record):
                 page = plan_pages(production, settings, references, draw_panels, display, record=record)
         display.result(
             str(production.script_path),
@@ -242,19 +154,12 @@ def plan(
         )
 
 
-def _is_planned(story: str) -> bool:
-    """Whether this is a folder that holds more than a story whose planning was stopped."""
-    return is_production(story) and not (
-        (Path(story) / "story.txt").is_file() and not (Path(story) / "script.yaml").exists()
-    )
-
-
 def _revise(folder: str, note: str | None, options: dict[str, Any], display: Display) -> None:
     from .agents import planning
 
     if note is None:
         raise InputError(f"{folder} is planned already: edit {folder}/script.yaml, or say --revise NOTE")
-    with display, _locked("plan", Path(folder), options) as (production, settings, record):
+    with display, locked_production("plan", Path(folder), options) as (production, settings, record):
         report = planning.revise(production, settings, note, display, record=record)
     again = f"\nto be shot anew: {', '.join(report.stale)}" if report.stale else ""
     display.result(
@@ -275,7 +180,7 @@ def animatic(
 
         with (
             open_display(as_json=json, quiet=quiet, verbose=verbose) as display,
-            _locked("animatic", folder, {}) as (production, settings, _),
+            locked_production("animatic", folder, {}) as (production, settings, _),
             disk_errors(production.animatic_path),
         ):
             from .agents.events import Event
@@ -311,13 +216,15 @@ def shoot(
         from .console.display import open_display
 
         positions = parse_shots(shots)
-        options = _options(seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review)
+        options = given_options(
+            seed=seed, generator=generator, memory=memory, critic=critic, takes=takes, review=review
+        )
         with open_display(as_json=json, quiet=quiet, verbose=verbose) as display:
             if dry_run:
                 from .agents import status as standing
                 from .console.tables import dry_run_table
 
-                production, settings, _ = _open(folder, options)
+                production, settings, _ = open_production(folder, options)
                 found = standing.dry_run(production, settings, positions, again)
                 display.result(dry_run_table(found), **found)
                 return
@@ -325,15 +232,15 @@ def shoot(
             from .agents.director import Order
             from .console.review import terminal_asker
 
-            order = Order(positions, again, cut=False, references=_references(reference), debug=debug)
-            with _locked("shoot", folder, options) as (production, settings, record):
+            order = Order(positions, again, cut=False, references=parse_references(reference), debug=debug)
+            with locked_production("shoot", folder, options) as (production, settings, record):
                 asker = terminal_asker(display, str(folder))
                 report = session.shoot(production, settings, order, asker, display, record=record)
         if not report.stopped:
             display.result(
                 f"shot; 'filmwright cut {folder}' joins the film", folder=str(folder), failed=list(report.failed)
             )
-        _finish(report, display)
+        tell_end(report, display)
 
 
 @app.command()
@@ -348,7 +255,7 @@ def circle(
         from .agents import edits
         from .console.display import open_display
 
-        production, _, _ = _open(folder, {})
+        production, _, _ = open_production(folder, {})
         edits.circle_take(production, shot, take)
         said = f"shot {shot}: take {take} is circled; 'filmwright cut {folder}' joins the film"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), shot=shot, take=take)
@@ -367,7 +274,7 @@ def rename(
         from .agents import edits
         from .console.display import open_display
 
-        production, _, _ = _open(folder, {})
+        production, _, _ = open_production(folder, {})
         places = edits.rename(production, old, new)
         said = "\n".join(places) or f"nothing says {old!r} any more"
         open_display(as_json=json, quiet=True, verbose=False).result(said, folder=str(folder), places=places)
@@ -384,10 +291,10 @@ def cut(
 
         with (
             open_display(as_json=json, quiet=quiet, verbose=verbose) as display,
-            _locked("cut", folder, {}) as (production, settings, _),
+            locked_production("cut", folder, {}) as (production, settings, _),
         ):
             report = session.cut(production, settings, display)
-        _finish(session.FilmReport(folder, report, (), False, {}), display)
+        tell_end(session.FilmReport(folder, report, (), False, {}), display)
 
 
 @app.command()
@@ -398,7 +305,7 @@ def status(folder: DirArg, json: JsonOpt = False, debug: DebugOpt = False) -> No
         from .console.display import open_display
         from .console.tables import status_table
 
-        production, settings, _ = _open(folder, {})
+        production, settings, _ = open_production(folder, {})
         found = standing.status(production, settings)
         open_display(as_json=json, quiet=True, verbose=False).result(status_table(found), **found)
 
