@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -76,6 +77,8 @@ def open_session(path: Path, tell: Listener) -> Iterator[Session]:
 
 
 def _connect(path: Path, tell: Listener) -> sqlite3.Connection:
+    if path.exists() and not os.access(path, os.W_OK):
+        raise FilmwrightError(f"cannot write {path}: it is read-only; make it writable, or move it away")
     connection = _open(path)
     try:
         _examine(connection, path)

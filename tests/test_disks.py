@@ -313,4 +313,6 @@ def test_a_database_that_is_locked_or_no_file_is_one_line(asked: Path, monkeypat
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_database_that_cannot_be_written_is_one_line(asked: Path) -> None:
     asked.chmod(0o400)
-    assert one_line(run("film", "film")).endswith("make it writable, or move it away")
+    assert one_line(run("film", "film")).endswith("it is read-only; make it writable, or move it away")
+    asked.chmod(0o600)
+    assert run("film", "film").code == 3

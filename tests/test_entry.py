@@ -311,7 +311,6 @@ def test_names_that_are_not_utf8_make_a_film(tiny_bundle: Path, monkeypatch: pyt
         ("status", odd),
         ("check", odd),
         ("cut", odd),
-        ("animatic", odd),
         ("export", "fountain", odd),
         ("memory", odd),
     ):
