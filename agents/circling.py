@@ -9,6 +9,7 @@ from ..storyboard.takes import TakeRecord, circle, read_choice, read_take, take_
 from .current import SHOT_BEFORE, CurrentTakes
 from .events import Event, Listener
 from .questions import Question
+from .recovery import rejected_takes
 
 LOW_SCORE = 0.5
 """A take that scores less is not circled without a warning: something that was asked for is not there, or the light jumps."""
@@ -23,7 +24,7 @@ class Circling:
 
     def __init__(self, production: Production, current: Callable[[], CurrentTakes], tell: Listener) -> None:
         self._production, self._current, self._tell = production, current, tell
-        self._rejected: set[tuple[str, int]] = set()
+        self._rejected: set[tuple[str, int]] | None = None
 
     def settle(self, positions: Sequence[int]) -> list[int]:
         """Circles takes on disk that show what the script asks for, and returns the positions that need a new one."""
@@ -85,7 +86,13 @@ class Circling:
 
     def reject(self, shot_id: str, take: int) -> None:
         """Keeps a take that a person rejected from being circled by its score."""
-        self._rejected.add((shot_id, take))
+        self._all_rejected().add((shot_id, take))
+
+    def _all_rejected(self) -> set[tuple[str, int]]:
+        """Takes that a person rejected, in earlier runs as well; the log is read once."""
+        if self._rejected is None:
+            self._rejected = rejected_takes(self._production)
+        return self._rejected
 
     def goes_stale_after(self, position: int) -> bool:
         """Whether the next shot goes on from the one at `position` and its take began with another picture."""
@@ -119,7 +126,8 @@ class Circling:
 
     def _best(self, record: TakeRecord) -> int:
         """The take to circle: the best among the current ones that nobody rejected."""
-        current = [take for take in self.rivals(record) if (take.shot, take.take) not in self._rejected]
+        rejected = self._all_rejected()
+        current = [take for take in self.rivals(record) if (take.shot, take.take) not in rejected]
         return _best(current or [record])
 
     def _is_whole(self, shot_id: str, number: int) -> bool:

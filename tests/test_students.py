@@ -114,6 +114,7 @@ TAUGHT: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "more"), TAUGHT)
 def test_a_few_step_student_is_taught(kind: str, more: dict[str, Any], tmp_path: Path) -> None:
     made = shop(tmp_path, tuning(), few_steps("student", kind, **more))

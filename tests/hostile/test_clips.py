@@ -159,7 +159,7 @@ def test_a_take_that_is_a_playlist_is_not_joined(tmp_path: Path) -> None:
     bad.write_text("ffconcat version 1.0\nfile good.mp4\n", encoding="utf-8")
     for parts in ([Part(bad, 12)], [Part(good, 12), Part(bad, 12)]):
         with pytest.raises(FilmwrightError, match=r"bad\.mp4 is no readable video"):
-            join(tmp_path / "film.mp4", parts)
+            join(tmp_path / "film.mp4", parts, fps=16)
     with pytest.raises(FilmwrightError, match="is no readable video"):
         count_frames(bad)
     assert not (tmp_path / "film.mp4").exists()
