@@ -80,6 +80,16 @@ def references_of(production: Production, entity: Entity) -> list[Path]:
     return own + ([drawn] if drawn.is_file() else [])
 
 
+def look_for_references(production: Production, script: Script) -> None:
+    """Looks for every image that the script names, also where the memory at hand uses none: the storyboard shows them all.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for entity in script.entities:
+        references_of(production, entity)
+
+
 def reference_sheet(production: Production, entity: Entity) -> list[Path]:
     """What shows people how an entity looks: its references, and the near picture of a drawn one."""
     near = production.reference_folder(entity.id) / CLOSE

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..storyboard.cut import CutReport
 from ..storyboard.production import Production, Settings
+from .casting import look_for_references
 from .cutting import cut_film
 from .director import Director, Order
 from .edits import check_positions
@@ -62,6 +63,7 @@ def _check_order(production: Production, settings: Settings, order: Order) -> No
     script = production.read_script()
     check_positions(order.shots, len(list(script.shots())))
     check_references(settings, order.references or {}, script)
+    look_for_references(production, script)
     check_openings(production, script)
     current_takes(production, settings).states()  # everything that the shots name
 
@@ -69,4 +71,5 @@ def _check_order(production: Production, settings: Settings, order: Order) -> No
 def cut(production: Production, settings: Settings, tell: Listener) -> CutReport:
     """Joins what has been shot."""
     with production.lock():
+        look_for_references(production, production.read_script())
         return cut_film(production, settings, current_takes(production, settings), tell)

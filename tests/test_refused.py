@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from filmwright.cli import app
 from filmwright.storyboard.production import Production
+from filmwright.storyboard.script import Reference
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -69,9 +70,9 @@ def spoil_script(made: Path) -> None:
 
 def lose_reference(made: Path) -> None:
     production = Production.open(made)
-    Image.new("RGB", (32, 32)).save("fox.png")
-    assert call("shoot", made, "--reference", "fox=fox.png").exit_code == 0
-    next(production.reference_folder("fox").glob("user-*.png")).unlink()
+    script = production.read_script()
+    script.entity("fox").references = [Reference(path="references/fox/user-1.png")]
+    production.write_script(script)
 
 
 INVALID: list[tuple[Callable[[Path], None] | None, tuple[object, ...]]] = [
@@ -121,7 +122,7 @@ def test_a_command_that_is_invalid_changes_nothing(
 
 def test_a_dry_run_records_no_setting(made: Path) -> None:
     before = tree(made)
-    assert "would shoot 1 (1A)" in call("shoot", made, "--dry-run", "--seed", 99).output
+    assert "1A     seed: " in call("shoot", made, "--dry-run", "--seed", 99).output
     assert tree(made) == before
 
 
@@ -132,12 +133,13 @@ def test_options_that_are_taken_are_recorded(made: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["film", "a/b/film"])
 @pytest.mark.parametrize("there", [False, True])
-def test_a_plan_that_is_refused_leaves_no_folder(folder: str, there: bool) -> None:
+def test_a_plan_that_is_refused_leaves_no_folder(folder: str, there: bool, tiny_bundle: Path) -> None:
     if there:
         Path(folder).mkdir(parents=True)
     Image.new("RGB", (32, 32)).save("wolf.png")
     before = tree(Path())
-    refused = call("plan", STORY, *NEW, "-o", folder, "--reference", "wolf=wolf.png")
+    weights = ("--generator", tiny_bundle, "--memory", "shots(3)+window(1)", "--seconds", "4")
+    refused = call("plan", STORY, *weights, "-o", folder, "--reference", "wolf=wolf.png")
     assert refused.exit_code == 2
     assert "names nobody" in refused.output
     assert tree(Path()) == before
