@@ -15,6 +15,8 @@ from .script import Script
 from .timeline import Timeline
 
 DIALOGUE_LEAD_SECONDS = 0.2
+PICTURE_CHARACTERS = 4_500_000
+"""What all pictures of a page take at most: it is sent, and opened, as one file."""
 MARKUP = re.compile(
     r"</?[A-Za-z!?][^<>]*>|<\d[\d:.,]*>"  # HTML's and WebVTT's
     r"|\{\\[^{}]*\}|\{[A-Za-z]:[^{}]*\}"  # SubStation's and MicroDVD's
@@ -40,6 +42,8 @@ def storyboard_html(
     """A self-contained page: the cast with its references (`sheets`, by entity), then frame, shot, size, action, dialogue, seconds,
     verdict. Everything is escaped."""
     names = {entity.id: entity.name for entity in script.entities}
+    given = [picture for panel in panels.values() for picture in (panel.picture, panel.sheet) if picture is not None]
+    most = PICTURE_CHARACTERS // max(1, len(given) + sum(map(len, (sheets or {}).values())))
     scenes: list[dict[str, Any]] = []
     for scene in script.scenes:
         shots = []
@@ -50,10 +54,10 @@ def storyboard_html(
                 {
                     "shot": shot,
                     "timing": timing,
-                    "image": embedded_picture(panel.picture),
+                    "image": embedded_picture(panel.picture, most),
                     "source": panel.source,
                     "verdict": panel.verdict,
-                    "sheet": embedded_picture(panel.sheet),
+                    "sheet": embedded_picture(panel.sheet, most),
                     "notes": [*panel.notes, *([shot.notes] if shot.notes else [])],
                     "cast": ", ".join(names[e] for e in shot.entities),
                     "lines": [
@@ -65,7 +69,7 @@ def storyboard_html(
     cast = [
         {
             "entity": entity,
-            "images": [image for path in (sheets or {}).get(entity.id, ()) if (image := embedded_picture(path))],
+            "images": [image for path in (sheets or {}).get(entity.id, ()) if (image := embedded_picture(path, most))],
         }
         for entity in script.entities
         if entity.kind == "character"

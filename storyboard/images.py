@@ -15,8 +15,8 @@ MAX_PIXELS = 60_000_000
 MIN_SIDE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF")
 """Formats that Pillow decodes by itself; others run a program, or are rare enough to have been looked at by few."""
-EMBEDDED_WIDTH = 640
-"""Pixels of the widest picture in a page."""
+EMBEDDED_WIDTHS = (640, 480, 320, 240)
+"""Pixels of a picture in a page: the first at which it is small enough, else the last."""
 
 
 def load_reference(path: Path) -> Image.Image:
@@ -63,10 +63,14 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def embedded_picture(path: Path | None) -> str | None:
-    """A picture for a page: decoded, made smaller where it is wide, and written anew as a JPEG in base64.
+def embedded_picture(path: Path | None, most: int) -> str | None:
+    """A picture for a page: decoded, made smaller where it is wide, and written anew as WebP in base64.
 
-    None where there is none, or nothing that can be decoded.
+    Args:
+        most: characters that it may take; where that is few, it is made smaller still.
+
+    Returns:
+        None where there is none, or nothing that can be decoded.
     """
     if path is None or not path.is_file():
         return None
@@ -74,7 +78,12 @@ def embedded_picture(path: Path | None) -> str | None:
         picture = load_reference(path)
     except InputError:
         return None
-    picture.thumbnail((EMBEDDED_WIDTH, EMBEDDED_WIDTH))
-    out = io.BytesIO()
-    picture.save(out, format="JPEG", quality=85)
-    return base64.b64encode(out.getvalue()).decode("ascii")
+    text = ""
+    for width in EMBEDDED_WIDTHS:
+        picture.thumbnail((width, width))
+        out = io.BytesIO()
+        picture.save(out, format="WEBP", quality=80, method=2)
+        text = base64.b64encode(out.getvalue()).decode("ascii")
+        if len(text) <= most:
+            break
+    return text

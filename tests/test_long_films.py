@@ -77,3 +77,29 @@ def test_the_session_does_not_grow_with_the_film(tiny_bundle: Path, tmp_path: Pa
             )
     assert rows[0] == rows[1]
     assert rows[0][0] == 1
+
+
+def test_a_page_of_many_pictures_is_no_longer_than_one_file_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+    from filmwright.animatic.profile import PROFILE
+    from filmwright.storyboard.exports import Panel, storyboard_html
+    from filmwright.storyboard.script import Script
+    from filmwright.storyboard.timeline import build_timeline
+    from PIL import Image
+
+    monkeypatch.setattr(
+        "filmwright.storyboard.exports.PICTURE_CHARACTERS", 450_000
+    )  # a tenth, for a tenth of the shots
+    noise = np.random.default_rng(0).integers(0, 256, (480, 832, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")  # as hard to compress as a picture can be
+    shots = [{"id": f"s{n}", "seconds": 2.0} for n in range(24)]
+    places = [{"id": "x", "kind": "location", "name": "x"}]
+    script = Script.model_validate(
+        {"title": "T", "entities": places, "scenes": [{"id": "a", "location": "x", "shots": shots}]}
+    )
+    panels = {shot.id: Panel(tmp_path / "noise.png", "drawn") for shot in script.shots()}
+    page = storyboard_html(script, build_timeline(script, PROFILE), panels)
+    assert page.count('<img alt="shot ') == 24
+    assert len(page) < 500_000
