@@ -52,10 +52,8 @@ def appearance_of(entity: Entity, shot_id: str = "", earlier: tuple[str, ...] = 
 
     `earlier` are the ids of the shots up to and with `shot_id`; a change that began at one of them counts.
     """
-    text = entity.description
-    for shot in earlier:
-        text = f"{entity.changes.get(shot, '')} {text}"
-    words = words_of(text)
+    changes = [entity.changes[shot] for shot in earlier if shot in entity.changes] if entity.changes else []
+    words = words_of(" ".join([*reversed(changes), entity.description]))
 
     def first(options: tuple[str, ...], salt: str) -> str:
         return next((w for w in words if w in options), None) or _pick(options, entity.id.lower(), salt)
