@@ -1,100 +1,173 @@
-"""A film of many shots: how much time a late shot takes against an early one, how long the commands that shoot nothing take, and how large
-its files grow.
+"""What a film's length costs: `python benchmarks/long_film.py [--shots 240] [--generator theatre] [--folder DIR]`.
 
-    python benchmarks/long_film.py [SHOTS] [GENERATOR] [FOLDER]
+Shoots a long film and a short one of equal shots. Where the short one is at shot 40 and the long one at its end, they take turns shot by shot, so that
+other work on the machine slows both alike. Then runs `check`, `status` and `shoot --dry-run` in fresh processes. Prints seconds of processor
+per shot early and late, seconds of the commands, and bytes of `session.sqlite` and `storyboard.html`.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from threading import Semaphore, Thread
+from typing import Annotated
 
+import torch
+import typer
+from filmwright.agents.director import Order
+from filmwright.agents.events import Event
+from filmwright.agents.session import cut, shoot
 from filmwright.storyboard.production import Production, Settings
-from filmwright.storyboard.script import Script
+from filmwright.storyboard.script import Entity, Scene, Script, Shot
 
-SECONDS = 2.25
-SETS = ("forest", "meadow", "seashore", "village", "castle", "kitchen")
-ACTIONS = ("walks", "runs", "talks", "sleeps", "jumps", "stands")
+SHOTS_PER_SCENE = 10
+EARLY, LATE = 40, 240
+AROUND = 20
+"""Shots before and after the 40th, and twice as many before the last, that are compared."""
+ACTIONS = (
+    "The fox walks through the forest.",
+    "The crow sits and talks.",
+    "The fox jumps and waves at the crow.",
+    "The crow sleeps in the tree.",
+    "The fox carries an apple.",
+)
+"""Repeated over and over: all stretches of the film ask for the same work."""
 
 
-def long_script(shots: int) -> Script:
-    """A script of so many shots, eight to a scene, with two characters."""
-    entities = [{"id": name, "kind": "location", "name": name} for name in SETS]
-    entities += [
-        {"id": name, "kind": "character", "name": name, "description": f"a {name}"} for name in ("fox", "bear")
+class Enough(Exception):
+    """Ends a film that has been watched long enough."""
+
+
+class WatchedFilm:
+    """A film shot in a thread of its own that waits after every take until it is told to go on."""
+
+    def __init__(self, production: Production, settings: Settings) -> None:
+        self.production, self.settings = production, settings
+        self.seconds: list[float] = []
+        self.session_bytes: list[int] = []
+        self._go, self._paused = Semaphore(0), Semaphore(0)
+        self._began, self._stopping = 0.0, False
+        self._thread = Thread(target=self._shoot)
+        self._thread.start()
+
+    def advance(self, shots: int) -> None:
+        """Shoots the next shots."""
+        for _ in range(shots):
+            self._go.release()
+            self._paused.acquire()
+
+    def stop(self) -> None:
+        """Ends the film where it is; a film whose last shot is shot ends well."""
+        self._stopping = True
+        self._go.release()
+        self._thread.join()
+
+    def _shoot(self) -> None:
+        torch.set_num_threads(1)
+        self._go.acquire()
+        self._began = time.process_time()
+        try:
+            shoot(self.production, self.settings, Order(cut=False), None, self._hear)
+        except Enough:
+            pass
+        finally:
+            self._paused.release()
+
+    def _hear(self, event: Event) -> None:
+        if event.kind != "take":
+            return
+        self.seconds.append(time.process_time() - self._began)
+        path = self.production.session_path
+        self.session_bytes.append(sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")))
+        self._paused.release()
+        self._go.acquire()
+        if self._stopping:
+            raise Enough
+        self._began = time.process_time()
+
+
+def long_script(shots: int, seconds: float) -> Script:
+    """A script of equal scenes."""
+    entities = [
+        Entity(id="fox", kind="character", name="Fox", description="a red fox with a hat"),
+        Entity(id="crow", kind="character", name="Crow", description="a blue bird with a scarf"),
+        Entity(id="forest", kind="location", name="Forest", description="a forest of tall trees"),
     ]
-    scenes = []
-    for first in range(0, shots, 8):
-        number = first // 8
-        scenes.append(
-            {
-                "id": f"s{number}",
-                "location": SETS[number % len(SETS)],
-                "shots": [
-                    {
-                        "id": f"{number}-{index}",
-                        "seconds": SECONDS,
-                        "size": ("LS", "MS")[index % 2],
-                        "action": f"The fox {ACTIONS[(first + index) % len(ACTIONS)]}, and the bear looks on.",
-                        "entities": ["fox", "bear"][: 1 + index % 2],
-                        "lines": [{"speaker": "fox", "text": "Where are we going?"}] if index % 3 == 0 else [],
-                    }
-                    for index in range(min(8, shots - first))
-                ],
-            }
-        )
-    return Script.model_validate({"title": "A long film", "entities": entities, "scenes": scenes})
+    made = []
+    for number in range(shots):
+        action = ACTIONS[number % len(ACTIONS)]
+        cast = [name for name in ("fox", "crow") if name in action.lower()]
+        made.append(Shot(id=f"{number // SHOTS_PER_SCENE + 1}{'ABCDEFGHIJ'[number % SHOTS_PER_SCENE]}", seconds=seconds, action=action, entities=cast))  # fmt: skip
+    scenes = [
+        Scene(id=f"s{first // SHOTS_PER_SCENE + 1}", location="forest", shots=made[first : first + SHOTS_PER_SCENE])
+        for first in range(0, shots, SHOTS_PER_SCENE)
+    ]
+    return Script(title="A long film", entities=entities, scenes=scenes)
 
 
-def seconds_of(*arguments: str) -> float:
-    """Wall seconds of a command, in a process of its own: the median of three."""
+def command(*words: str) -> float:
+    """Seconds of a command in a fresh process, the better of two."""
     taken = []
-    for _ in range(3):
+    for _ in range(2):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "filmwright", *arguments], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "filmwright", *words, "--json"], check=True, stdout=subprocess.DEVNULL)
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return min(taken)
 
 
-def main(shots: int = 240, generator: str = "theatre", where: str | None = None) -> None:
-    """Makes the film, and prints the table."""
-    folder = Path(where or tempfile.mkdtemp()) / "long"
-    settings = Settings(generator=generator, critic="none", seconds=shots * SECONDS)
-    production = Production.create(folder, "A long story.", settings)
-    production.write_script(long_script(shots))
-    command = [sys.executable, "-m", "filmwright", "film", str(folder), "--json"]
-    sizes: dict[int, int] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        ends: list[float] = []
-        for line in process.stdout:
-            if json.loads(line)["event"] == "take":
-                ends.append(time.perf_counter())
-                sizes[len(ends)] = sum(path.stat().st_size for path in folder.glob("session.sqlite*"))
-    lengths = [b - a for a, b in itertools.pairwise(ends)]
-    tenth = max(1, shots // 12)
-    early, late = (statistics.median(part) for part in (lengths[tenth : 3 * tenth], lengths[-2 * tenth :]))
-    rows = {
-        f"shot {tenth} to {3 * tenth}, median seconds": f"{early:.3f}",
-        f"shot {shots - 2 * tenth} to {shots}, median seconds": f"{late:.3f}",
-        "late against early": f"{late / early:.3f}",
-        "status, cold, seconds": f"{seconds_of('status', str(folder)):.2f}",
-        "check, cold, seconds": f"{seconds_of('check', str(folder)):.2f}",
-        "shoot --dry-run, cold, seconds": f"{seconds_of('shoot', str(folder), '--dry-run'):.2f}",
-        "storyboard.html, MB": f"{(folder / 'storyboard.html').stat().st_size / 1e6:.2f}",
-        f"session.sqlite at shot {2 * tenth}, kB": f"{sizes[2 * tenth] / 1e3:.0f}",
-        f"session.sqlite at shot {shots}, kB": f"{sizes[shots] / 1e3:.0f}",
-        "log.jsonl, kB": f"{(folder / 'log.jsonl').stat().st_size / 1e3:.0f}",
-    }
-    for name, value in rows.items():
-        print(f"{name:<44}{value:>12}")
+def main(
+    shots: Annotated[int, typer.Option(min=4 * AROUND)] = LATE,
+    seconds: float = 1.5,
+    generator: str = "theatre",
+    critic: Annotated[str, typer.Option(help="One that asks for shots anew makes shots unequal.")] = "none",
+    folder: Annotated[Path | None, typer.Option(help="Keep the film here.")] = None,
+    joined: Annotated[
+        bool, typer.Option("--cut/--no-cut", help="Also cut the film, which writes the storyboard.")
+    ] = True,
+) -> None:
+    place = folder or Path(tempfile.mkdtemp(prefix="long-film-"))
+    settings = Settings(generator=generator, critic=critic)
+    films = []
+    try:
+        for name in ("film", "short"):
+            production = Production.create(place / name, "A long film.", settings)
+            production.write_script(long_script(shots, seconds))
+            films.append(WatchedFilm(production, settings))
+        late, early = films
+        late.advance(shots - 2 * AROUND)
+        early.advance(EARLY - AROUND)
+        for _ in range(2 * AROUND):
+            early.advance(1)
+            late.advance(1)
+        for film in films:
+            film.stop()
+        production = late.production
+        both = [statistics.median(film.seconds[-2 * AROUND :]) for film in films]
+        found: dict[str, object] = {
+            "shots": shots, "generator": generator, "shot_seconds_early": round(both[1], 4), "shot_seconds_late": round(both[0], 4),
+            "ratio": round(both[0] / both[1], 3), "session_bytes": [late.session_bytes[EARLY - 1], late.session_bytes[-1]],
+        }  # fmt: skip
+        if joined:
+            began = time.perf_counter()
+            cut(production, settings, lambda event: None)
+            found["cut_seconds"] = round(time.perf_counter() - began, 1)
+            found["storyboard_bytes"] = production.page_path.stat().st_size
+        where = os.fspath(production.folder)
+        found["check_seconds"] = round(command("check", where), 2)
+        found["status_seconds"] = round(command("status", where), 2)
+        found["dry_run_seconds"] = round(command("shoot", where, "--dry-run"), 2)
+        print(json.dumps(found, indent=1))
+    finally:
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 240, *sys.argv[2:])
+    typer.run(main)

@@ -16,7 +16,7 @@ from ..storyboard.stage import Profile
 from ..storyboard.vocabulary import Vocabulary
 from .memory import Memory, parse_memory
 from .schedule import Sampling
-from .weights_files import read_config, read_json
+from .weights_files import part_shapes, read_config, read_json
 
 BUNDLED = Path(__file__).parent / "weights"
 WHOLE_BYTES = 64 << 20
@@ -141,6 +141,10 @@ def folder_profile(name: str, memory: str | None) -> Profile:
     for part in ("transformer", "vae", "text_encoder", "tokenizer"):
         if not part_folder(folder, part).is_dir():
             raise InputError(f"the weights in {folder / part} are damaged or incomplete (missing): restore the folder")
+        if part != "tokenizer":
+            part_shapes(
+                part_folder(folder, part)
+            )  # headers only: a file that is cut short is told before anything is shot
     settings = part_folder(folder, "vae") / "config.json"
     stream = STREAMS.get(str(read_config(settings).get("_class_name")))
     if stream is None:
@@ -216,13 +220,18 @@ def _vocabulary(tokenizer: Path) -> Vocabulary:
     return Vocabulary.of(words)
 
 
-@lru_cache(maxsize=16)
 def folder_digest(folder: Path) -> str:
-    """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones."""
+    """Names weights by a hash over their files: whole small ones; size, beginning and end of large ones. Files that have not changed are
+    hashed once."""
+    files = sorted(path for path in folder.rglob("*.safetensors") if path.is_file())
+    return _digest(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=16)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(path for path in folder.rglob("*.safetensors") if path.is_file()):
+    for file, size, _ in files:
         digest.update(file.name.encode())
-        size = file.stat().st_size
         with file.open("rb") as stream:
             if size <= WHOLE_BYTES:
                 digest.update(stream.read())

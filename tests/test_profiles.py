@@ -46,6 +46,26 @@ def test_a_part_that_is_missing_is_named_by_both(tiny_bundle: Path, tmp_path: Pa
             read(str(folder), None)
 
 
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder"])
+def test_weights_that_are_cut_short_are_told_without_opening_them(tiny_bundle: Path, tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "short"
+    shutil.copytree(tiny_bundle, folder)
+    file = next((folder / part).glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputError, match=part):
+        read_profile(str(folder))
+
+
+def test_weights_that_change_get_another_name(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "changing"
+    shutil.copytree(tiny_bundle, folder)
+    before = read_profile(str(folder)).weights
+    assert read_profile(str(folder)).weights == before
+    file = next((folder / "transformer").glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    assert read_profile(str(folder)).weights != before
+
+
 def test_an_unknown_name_or_memory_is_refused_by_both(tiny_bundle: Path) -> None:
     for read in (read_profile, open_generator):
         with pytest.raises(InputError, match="unknown"):
